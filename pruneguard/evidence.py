@@ -1,0 +1,134 @@
+"""What was measured, as plain values. Evidence never judges."""
+
+import math
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, TypeAlias
+
+from pruneguard import canonical
+from pruneguard.errors import InvalidInputError
+
+
+@dataclass(frozen=True, slots=True)
+class Estimate:
+    """A number with its interval and the rows it was measured on. `unit` is "1" for a plain ratio."""
+
+    value: float
+    low: float | None = None
+    high: float | None = None
+    n: int = 0
+    unit: str = "1"
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "kind": "estimate",
+            "value": _finite(self.value),
+            "low": _finite(self.low),
+            "high": _finite(self.high),
+            "n": self.n,
+            "unit": self.unit,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class PairedTable:
+    """How often candidate and twin were right on the same rows: all that a paired test needs."""
+
+    both_right: int
+    candidate_only: int
+    twin_only: int
+    both_wrong: int
+
+    @property
+    def n(self) -> int:
+        return self.both_right + self.candidate_only + self.twin_only + self.both_wrong
+
+    @property
+    def difference(self) -> float:
+        """Candidate's accuracy minus the twin's; NaN without rows."""
+        return (self.candidate_only - self.twin_only) / self.n if self.n else math.nan
+
+    @property
+    def discordance(self) -> float:
+        """Share of rows that exactly one of the two got right; NaN without rows."""
+        return (self.candidate_only + self.twin_only) / self.n if self.n else math.nan
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "kind": "paired",
+            "both_right": self.both_right,
+            "candidate_only": self.candidate_only,
+            "twin_only": self.twin_only,
+            "both_wrong": self.both_wrong,
+        }
+
+
+Measurement: TypeAlias = Estimate | PairedTable
+
+
+@dataclass(frozen=True, slots=True)
+class Evidence:
+    """Measurements about one subject: a candidate's artefact, or a data snapshot.
+
+    Names are dotted, slices come last: `quality.paired`, `quality.paired.slice.class=3`. `context` says how it was
+    measured (versions, split, seed); it is recorded, not judged.
+    """
+
+    subject: str
+    twin: str | None
+    data: str
+    measurements: Mapping[str, Measurement]
+    context: Mapping[str, str] = field(default_factory=dict)
+
+    def get(self, name: str) -> Measurement | None:
+        return self.measurements.get(name)
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "kind": "evidence/v1",
+            "subject": self.subject,
+            "twin": self.twin,
+            "data": self.data,
+            "measurements": {name: m.to_document() for name, m in self.measurements.items()},
+            "context": dict(self.context),
+        }
+
+    def encode(self) -> bytes:
+        return canonical.encode(self.to_document())
+
+    @property
+    def digest(self) -> str:
+        return canonical.digest(self.encode())
+
+    @classmethod
+    def decode(cls, content: bytes) -> "Evidence":
+        document = canonical.decode(content)
+        try:
+            if document["kind"] != "evidence/v1":
+                raise InvalidInputError(f"this is a {document['kind']!r} document; expected 'evidence/v1'")
+            return cls(
+                document["subject"],
+                document["twin"],
+                document["data"],
+                {name: _measurement(m) for name, m in document["measurements"].items()},
+                document["context"],
+            )
+        except (KeyError, TypeError, AttributeError) as error:
+            raise InvalidInputError(f"malformed evidence: {type(error).__name__} {error}") from error
+
+
+def _measurement(document: Mapping[str, Any]) -> Measurement:
+    match document["kind"]:
+        case "estimate":
+            value = math.nan if document["value"] is None else float(document["value"])
+            return Estimate(value, document["low"], document["high"], document["n"], document["unit"])
+        case "paired":
+            cells = (document[name] for name in ("both_right", "candidate_only", "twin_only", "both_wrong"))
+            return PairedTable(*cells)
+        case other:
+            raise InvalidInputError(f"unknown measurement kind {other!r}; known are 'estimate' and 'paired'")
+
+
+def _finite(value: float | None) -> float | None:
+    """JSON has no NaN: what is not a number is recorded as missing, and missing never passes a gate."""
+    return value if value is not None and math.isfinite(value) else None

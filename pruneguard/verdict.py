@@ -1,0 +1,105 @@
+"""What was decided, as values that the registry, the ledger and the dashboard read without knowing any gate."""
+
+from dataclasses import dataclass
+from enum import StrEnum
+from typing import Any
+
+from pruneguard import canonical
+from pruneguard.errors import InvalidInputError
+
+
+class Outcome(StrEnum):
+    PASSED = "passed"
+    FAILED = "failed"
+    UNDERPOWERED = "underpowered"  # the rows cannot decide it; never a pass
+    NO_EVIDENCE = "no evidence"  # never a pass
+    WAIVED = "waived"  # failed, and a person with a name took it on until a date
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One rule's outcome. `flip` names the number that would turn it; `remedy` what a person can do."""
+
+    rule: str
+    gate: str
+    outcome: Outcome
+    observed: str
+    required: str
+    flip: str
+    remedy: str
+
+    @property
+    def allows(self) -> bool:
+        return self.outcome in (Outcome.PASSED, Outcome.WAIVED)
+
+    def to_document(self) -> dict[str, str]:
+        return {
+            "rule": self.rule,
+            "gate": self.gate,
+            "outcome": self.outcome.value,
+            "observed": self.observed,
+            "required": self.required,
+            "flip": self.flip,
+            "remedy": self.remedy,
+        }
+
+
+@dataclass(frozen=True, slots=True)
+class Verdict:
+    """All findings of one policy for one candidate, with the digest of everything it rests on."""
+
+    policy: str
+    candidate: str
+    twin: str
+    data: str
+    evidence: tuple[str, ...]
+    findings: tuple[Finding, ...]
+
+    @property
+    def passed(self) -> bool:
+        """True when something was checked and all of it passed: an empty verdict is a no."""
+        return bool(self.findings) and all(finding.allows for finding in self.findings)
+
+    @property
+    def objections(self) -> tuple[Finding, ...]:
+        return tuple(finding for finding in self.findings if not finding.allows)
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "kind": "verdict/v1",
+            "policy": self.policy,
+            "candidate": self.candidate,
+            "twin": self.twin,
+            "data": self.data,
+            "evidence": list(self.evidence),
+            "passed": self.passed,
+            "findings": [finding.to_document() for finding in self.findings],
+        }
+
+    def encode(self) -> bytes:
+        return canonical.encode(self.to_document())
+
+    @property
+    def digest(self) -> str:
+        return canonical.digest(self.encode())
+
+    @classmethod
+    def decode(cls, content: bytes) -> "Verdict":
+        document = canonical.decode(content)
+        try:
+            if document["kind"] != "verdict/v1":
+                raise InvalidInputError(f"this is a {document['kind']!r} document; expected 'verdict/v1'")
+            findings = tuple(Finding(**{**f, "outcome": Outcome(f["outcome"])}) for f in document["findings"])
+            verdict = cls(
+                document["policy"],
+                document["candidate"],
+                document["twin"],
+                document["data"],
+                tuple(document["evidence"]),
+                findings,
+            )
+        except (KeyError, TypeError, ValueError, AttributeError) as error:
+            raise InvalidInputError(f"malformed verdict: {type(error).__name__} {error}") from error
+        if document.get("passed") is not verdict.passed:
+            raise InvalidInputError(f"the verdict says passed={document.get('passed')}, its findings say otherwise")
+        return verdict

@@ -1,0 +1,116 @@
+"""What a user brings: a network, its data, and, if they like, their own training.
+
+A workload is a class in a Python file; a manifest names it as `file.py:Class`. It needs no base class:
+
+    class Digits:
+        def build(self) -> torch.nn.Module: ...                  a fresh, untrained network, logits out
+        def data(self, directory: Path) -> Snapshot: ...         the same rows at every call
+        def train(self, model, split, *, epochs, seed): ...      optional; in place; the default is Adam on cross-entropy
+"""
+
+import hashlib
+import importlib.util
+import sys
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TYPE_CHECKING, Protocol, cast
+
+import numpy as np
+import numpy.typing as npt
+
+from pruneguard.errors import InvalidInputError
+
+if TYPE_CHECKING:
+    import torch
+
+Floats = npt.NDArray[np.float32]
+Integers = npt.NDArray[np.int64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Split:
+    """Rows of one split.
+
+    `x` is float32 [n, ...] (images [n, channels, height, width], tables [n, features]), `y` int64 [n] with classes
+    from 0. `slices` maps a column's name to one text per row; every value is a slice that the gates look at alone.
+    """
+
+    x: Floats
+    y: Integers
+    slices: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
+
+    def __len__(self) -> int:
+        return len(self.y)
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Snapshot:
+    """The data of one run.
+
+    `train` fits; `gate` is what the search may look at as often as it likes; `release` is opened once, for the final
+    verdict. `bounds` are the smallest and largest value a feature can take (attacks and noise stay inside).
+    `outliers` are rows that belong to no class, for the out-of-distribution gate.
+    """
+
+    train: Split
+    gate: Split
+    release: Split
+    classes: int
+    bounds: tuple[float, float] = (0.0, 1.0)
+    outliers: Floats | None = None
+
+    @property
+    def splits(self) -> dict[str, Split]:
+        return {"train": self.train, "gate": self.gate, "release": self.release}
+
+    @property
+    def digest(self) -> str:
+        """SHA-256 over every split's arrays with their names, types and shapes."""
+        hasher = hashlib.sha256(f"snapshot/v1 {self.classes} {self.bounds}".encode())
+        for name, split in self.splits.items():
+            arrays: dict[str, npt.NDArray[np.generic]] = {"x": split.x, "y": split.y}
+            arrays |= {f"slice {column}": split.slices[column] for column in sorted(split.slices)}
+            for part, array in arrays.items():
+                hasher.update(f"\n{name} {part} {array.dtype.str} {array.shape}\n".encode())
+                hasher.update(np.ascontiguousarray(array).tobytes())
+        return "sha256:" + hasher.hexdigest()
+
+
+class Workload(Protocol):
+    """The methods a user's class must have; see the module's docstring."""
+
+    def build(self) -> "torch.nn.Module": ...
+
+    def data(self, directory: Path) -> Snapshot: ...
+
+
+def load(file: Path, name: str) -> Workload:
+    """The workload `name` out of a Python file, loaded under a private module name.
+
+    Raises InvalidInputError when the file, the class or one of its methods is missing, or the file fails to import.
+    """
+    if not file.is_file():
+        raise InvalidInputError(
+            f"{file}: no such file; the manifest's `workload` is `file.py:Class` beside the manifest"
+        )
+    private = "_pruneguard_workload_" + hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
+    spec = importlib.util.spec_from_file_location(private, file)
+    assert spec and spec.loader  # a .py file always has both
+    module = importlib.util.module_from_spec(spec)
+    sys.modules[private] = module
+    try:
+        spec.loader.exec_module(module)
+    except Exception as error:  # the user's code may raise anything; it is their file that must change
+        del sys.modules[private]
+        raise InvalidInputError(f"{file}: importing it failed: {type(error).__name__}: {error}") from error
+    kind = getattr(module, name, None)
+    if not isinstance(kind, type):
+        classes = sorted(
+            key for key, value in vars(module).items() if isinstance(value, type) and value.__module__ == private
+        )
+        raise InvalidInputError(f"{file}: no class {name!r}; it defines {classes}")
+    missing = [method for method in ("build", "data") if not callable(getattr(kind, method, None))]
+    if missing:
+        raise InvalidInputError(f"{file}: class {name} lacks {missing}; see pruneguard/workload.py for the protocol")
+    return cast("Workload", kind())
