@@ -17,9 +17,8 @@ class Artifacts:
     """Write-once files named by their SHA-256, below one fsspec URL (a folder, s3://, gs://)."""
 
     def __init__(self, url: str) -> None:
-        self._fs, self._root = (
-            fsspec.core.url_to_fs(url, auto_mkdir=True) if "://" not in url else fsspec.core.url_to_fs(url)
-        )
+        is_folder = "://" not in url or url.startswith("file://")
+        self._fs, self._root = fsspec.core.url_to_fs(url, **({"auto_mkdir": True} if is_folder else {}))
 
     def put(self, content: bytes) -> str:
         """Store `content` and return its digest. Storing the same bytes again changes nothing."""

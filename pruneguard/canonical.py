@@ -14,7 +14,7 @@ import rfc8785
 
 from pruneguard.errors import InvalidInputError
 
-Json: TypeAlias = "None | bool | int | float | str | Sequence[Json] | Mapping[str, Json]"
+Json: TypeAlias = "bool | int | float | str | Sequence[Json] | Mapping[str, Json] | None"
 
 
 def digest(content: bytes) -> str:
@@ -34,7 +34,7 @@ def encode(document: Json) -> bytes:
     """
     _require_nfc(document, "$")
     try:
-        return rfc8785.dumps(document)  # type: ignore[arg-type]  # its own alias allows dict and list only
+        return rfc8785.dumps(document)
     except (rfc8785.CanonicalizationError, TypeError, UnicodeEncodeError) as error:
         raise InvalidInputError(f"this value has no canonical form: {error}; use finite numbers and text") from error
 

@@ -5,7 +5,7 @@ A workload is a class in a Python file; a manifest names it as `file.py:Class`. 
     class Digits:
         def build(self) -> torch.nn.Module: ...                  a fresh, untrained network, logits out
         def data(self, directory: Path) -> Snapshot: ...         the same rows at every call
-        def train(self, model, split, *, epochs, seed): ...      optional; in place; the default is Adam on cross-entropy
+        def train(self, model, split, *, epochs, seed): ...      optional; in place; else Adam on cross-entropy
 """
 
 import hashlib
@@ -96,7 +96,8 @@ def load(file: Path, name: str) -> Workload:
         )
     private = "_pruneguard_workload_" + hashlib.sha256(str(file.resolve()).encode()).hexdigest()[:12]
     spec = importlib.util.spec_from_file_location(private, file)
-    assert spec and spec.loader  # a .py file always has both
+    assert spec is not None  # a .py file always has a spec and a loader
+    assert spec.loader is not None
     module = importlib.util.module_from_spec(spec)
     sys.modules[private] = module
     try:

@@ -62,7 +62,7 @@ class Event:
     time: str = field(default_factory=lambda: utc(datetime.now(UTC)))
 
     def encode(self) -> bytes:
-        """The event's bytes. Raises InvalidInputError for an unknown type, a missing field or more than 60,000 bytes."""
+        """The event's bytes. Raises InvalidInputError for an unknown type, a missing field or over 60,000 bytes."""
         content = canonical.encode(
             {
                 "v": 1,

@@ -52,11 +52,16 @@ def apply(state: State, index: int, entry: Entry) -> None:
 def objections(state: State, entry: Entry) -> list[str]:
     """Every reason for which this entry may not take effect now; an empty list means that it may."""
     event = entry.event
-    found = list(_signature(state, entry))
-    if event.causation is not None and event.causation in state.causations:
-        found.append(f"{event.type}: {event.causation!r} has happened already, at {state.causations[event.causation]}")
-    if (rule := _RULES.get(event.type)) is not None:
-        found += [f"{event.type}: {reason}" for reason in rule(state, entry)]
+    found: list[str] = []
+    try:
+        found += _signature(state, entry)
+        if event.causation is not None and event.causation in state.causations:
+            before = state.causations[event.causation]
+            found.append(f"{event.type}: {event.causation!r} has happened already, at {before}")
+        if (rule := _RULES.get(event.type)) is not None:
+            found += [f"{event.type}: {reason}" for reason in rule(state, entry)]
+    except (KeyError, TypeError, ValueError, AttributeError) as error:
+        found.append(f"{event.type}: malformed: {type(error).__name__} {error}")
     return found
 
 
@@ -70,7 +75,7 @@ def _signature(state: State, entry: Entry) -> Iterator[str]:
     if event.type == "key.registered" and not state.people:
         key = event.data["public_key"]  # the first key vouches for itself: whoever opens a ledger administers it
     elif person is None:
-        yield f"{event.type}: {event.actor!r} has no registered key; an admin registers it with `pruneguard keys register`"
+        yield f"{event.type}: {event.actor!r} has no key; an admin registers one with `pruneguard keys register`"
         return
     else:
         key = person.public_key

@@ -1,0 +1,55 @@
+"""One entry of the log, proven on the spot: whose signature it carries, and that the signed tree holds these bytes."""
+
+from dataclasses import dataclass
+
+from pruneguard.errors import IntegrityError
+from pruneguard.ledger import fold, merkle, notes, tiles
+from pruneguard.ledger.events import Entry
+from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.state import State
+
+
+@dataclass(frozen=True, slots=True)
+class Proof:
+    """An inclusion proof that was checked: `included` says how it came out."""
+
+    index: int
+    size: int
+    leaf: bytes
+    root: bytes
+    hashes: tuple[bytes, ...]
+    included: bool
+    file: bytes
+    """The C2SP .tlog-proof file, for checking with another program."""
+
+
+def prove(ledger: Ledger, index: int) -> Proof:
+    """Read entry, proof and checkpoint as stored now and check them against each other.
+
+    Raises PruneGuardError when there is no such entry, or no checkpoint that the ledger's key signed.
+    """
+    file = ledger.proof(index)
+    proof = tiles.Proof.decode(file)
+    checkpoint = notes.open_checkpoint(proof.checkpoint, ledger.verifier)
+    stored = ledger.raw(index, index + 1)
+    if not stored:
+        raise IntegrityError(f"entry {index} is missing although the signed checkpoint covers it; restore a backup")
+    leaf = merkle.leaf_hash(stored[0])
+    included = merkle.verify_inclusion(
+        index=index, size=checkpoint.size, leaf=leaf, proof=proof.hashes, root=checkpoint.root
+    )
+    return Proof(index, checkpoint.size, leaf, checkpoint.root, proof.hashes, included, file)
+
+
+def signature(state: State, entry: Entry) -> tuple[bool | None, str]:
+    """Whether a person's signature stands (None: there is none), and what that means in words."""
+    actor = entry.event.actor
+    if entry.envelope is None:
+        made = "the service itself" if actor == fold.MONITOR else f"the service in {actor}'s name, without their key"
+        return None, f"Unsigned: written by {made}. The log's checkpoint covers it."
+    person = state.people.get(actor)
+    if person is None:
+        return False, f"Signed as {actor}, who has no registered key: nobody can say whose signature this is."
+    if not entry.envelope.verified_by(fold.public_key(person.public_key)):
+        return False, f"The signature is not {actor}'s registered key over these bytes."
+    return True, f"Signed by {actor} with their registered Ed25519 key, over exactly these bytes."

@@ -1,0 +1,174 @@
+"""Monitoring: is the release still what was certified? And what could these monitors not have seen?"""
+
+import math
+from collections.abc import Mapping
+from typing import Any
+
+import streamlit as st
+
+from dashboards import charts, frame
+from dashboards.drifting import columns_of
+from dashboards.wording import age, clock, count, percent, plain
+from pruneguard.errors import PruneGuardError
+from pruneguard.evidence import Estimate
+from pruneguard.ledger.state import Model
+
+BLIND = (
+    "**Blind to concept shift without labels.** These monitors compare the release with its dense twin and the inputs "
+    "with the data it was judged on. When the world changes so that both models become wrong alike on inputs that "
+    "look the same, nothing here moves: only labels can show it."
+)
+
+
+def page() -> None:
+    st.title("Monitoring")
+    reading = frame.reading_or_stop()
+    _live(frame.choose_model(reading))
+    st.info(BLIND, icon="ℹ️")
+
+
+@st.fragment(run_every=frame.REFRESH_S)
+def _live(chosen: Model) -> None:
+    model = frame.again(chosen)
+    if not model.batches:
+        st.info("No batch of answered requests has been sealed yet. Send traffic to the gateway; batches follow.")
+    else:
+        _decay(model)
+    _drift(model)
+    _alarms(model)
+
+
+def _decay(model: Model) -> None:
+    batches = [_batch_row(position, batch) for position, batch in enumerate(model.batches)]
+    newest = model.batches[-1]
+    release = model.releases[newest["number"]]
+    certified = _certified_flips(model, release.verdict)
+    of_release = [row for row in batches if row["release"] == f"release {release.number}"]
+    threshold = number(newest.get("threshold"))
+    value = number(newest.get("evalue"))
+    flips, twins = (sum(row[key] for row in of_release) for key in ("flip_count", "twin_runs"))
+    cells = st.columns(4)
+    cells[0].metric(
+        f"Evidence of decay, release {release.number}",
+        "–" if value is None else f"{value:.3g}",
+        f"alarm at {threshold:g}" if threshold else None,
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+        help="An e-value: under a healthy release it exceeds t with probability at most 1/t, however long one watches.",
+    )
+    cells[1].metric(
+        "Answers unlike the twin's",
+        percent(flips / twins, 2) if twins else "–",
+        f"certified at most {certified:.2f} %" if certified is not None else "no certified bound",
+        delta_color="off",
+        delta_arrow="off",
+        border=True,
+    )
+    cells[2].metric(
+        "Requests, this release", count(sum(row["rows"] for row in of_release)), f"{count(twins)} shadowed by the twin",
+        delta_color="off", delta_arrow="off", border=True,
+    )  # fmt: skip
+    cells[3].metric(
+        "Observations lost", count(sum(row["dropped"] for row in batches)), f"newest batch {age(newest['time'])}",
+        delta_color="off", delta_arrow="off", border=True,
+        help="What a full queue dropped: monitoring never holds up an answer.",
+    )  # fmt: skip
+    left, right = st.columns(2)
+    with left:
+        st.subheader("Evidence of decay")
+        rows = [row for row in batches if row["log10"] is not None]
+        if rows:
+            st.altair_chart(charts.evalue(rows, threshold=threshold), alt="e-value after every sealed batch")
+        else:
+            st.caption("The sealed batches carry no e-value: their release has no certified bound to be tested against.")
+    with right:
+        st.subheader("Disagreement with the twin")
+        rows = [row for row in batches if row["flips"] is not None]
+        if rows:
+            st.altair_chart(charts.flips(rows, certified=certified), alt="share of flips in every sealed batch")
+        else:
+            st.caption("No request was shadowed by the twin yet.")
+
+
+def _drift(model: Model) -> None:
+    st.subheader("Drift of the inputs")
+    if not model.drift:
+        st.caption("No drift report yet: one is made for every full window of requests.")
+        return
+    newest = model.drift[-1]
+    st.markdown(
+        f"Release {newest['number']}, {clock(newest['time'])} ({age(newest['time'])}): "
+        f"**{newest['drifted']}** of {newest.get('columns', '?')} columns drifted."
+    )
+    book = frame.book()
+    try:
+        columns = columns_of(book.content(newest["refs"]["report"]))
+    except PruneGuardError as error:
+        st.warning(f"The report cannot be shown: {plain(error)}")
+        return
+    if columns:
+        st.altair_chart(charts.drift(columns), alt="drift score of every column against its threshold")
+    if html := newest["refs"].get("html"):
+        st.download_button(
+            "Download Evidently's full report (HTML)",
+            lambda: book.content(html),
+            file_name=f"drift-{model.name}-{newest['index']}.html",
+            mime="text/html",
+            on_click="ignore",
+        )
+
+
+def _alarms(model: Model) -> None:
+    st.subheader("Alarms")
+    if not model.alarms:
+        st.caption("None was raised.")
+        return
+    st.table(
+        [
+            {
+                "Raised": f"{clock(alarm.time)} ({age(alarm.time)})",
+                "Release": f"release {alarm.number}, now {model.releases[alarm.number].status.value}",
+                "Detector": plain(alarm.detector),
+                "Cause": plain(alarm.cause),
+                "Evidence": plain(alarm.data.get("evidence", "–")),
+            }
+            for alarm in reversed(model.alarms)
+        ],
+        border="horizontal",
+        alt="Alarms, newest first",
+    )
+
+
+def _batch_row(position: int, batch: Mapping[str, Any]) -> dict[str, Any]:
+    value, twins, flips = number(batch.get("evalue")), int(batch.get("twin_runs", 0)), int(batch.get("flips", 0))
+    return {
+        "batch": position + 1,
+        "release": f"release {batch['number']}",
+        "rows": int(batch.get("rows", 0)),
+        "twin_runs": twins,
+        "flip_count": flips,
+        "dropped": int(batch.get("dropped", 0)),
+        "flips": 100 * flips / twins if twins else None,
+        "log10": math.log10(value) if value is not None and value > 0 else None,
+        "time": clock(batch["time"]),
+    }
+
+
+def _certified_flips(model: Model, verdict: str) -> float | None:
+    """Upper bound of the flip share, in percent, that the verdict of a release certified."""
+    given = next((v for v in model.verdicts if v.digest == verdict), None)
+    try:
+        measured = frame.book().measured(given).get("quality.flips") if given else None
+    except PruneGuardError:
+        return None  # the numbers of traffic do not depend on it; the Model page says what is wrong with the evidence
+    return 100 * measured.high if isinstance(measured, Estimate) and measured.high is not None else None
+
+
+def number(text: object) -> float | None:
+    """A finite number that travelled as text; None where there is none."""
+    try:
+        value = float(str(text))
+    except ValueError:
+        return None
+    return value if math.isfinite(value) else None

@@ -1,0 +1,144 @@
+"""How values read on a page: words, symbols, units. Pure, and the only place that turns recorded text into Markdown."""
+
+import re
+from collections.abc import Mapping
+from datetime import UTC, datetime
+
+from pruneguard.ledger.events import Event
+from pruneguard.ledger.state import Status
+from pruneguard.verdict import Outcome
+
+_MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
+
+# Symbol and colour of every status and outcome; the words stand beside them, so that neither is needed.
+LOOKS: Mapping[str, tuple[str, str]] = {
+    Status.PROPOSED: ("✎", "orange"),
+    Status.APPROVED: ("✓", "blue"),
+    Status.CANARY: ("◐", "violet"),
+    Status.LIVE: ("●", "green"),
+    Status.RETIRED: ("○", "gray"),
+    Status.ROLLED_BACK: ("↩", "red"),
+    Outcome.PASSED: ("✓", "green"),
+    Outcome.FAILED: ("✕", "red"),
+    Outcome.UNDERPOWERED: ("?", "orange"),
+    Outcome.NO_EVIDENCE: ("∅", "orange"),
+    Outcome.WAIVED: ("§", "violet"),
+}
+
+
+def plain(text: object) -> str:
+    """Recorded text as Markdown that shows exactly that text: no link, image or markup in a name takes effect.
+
+    >>> plain("![x](http://example.org)")
+    '\\\\!\\\\[x\\\\]\\\\(http\\\\://example\\\\.org\\\\)'
+    """
+    return _MARKDOWN.sub(r"\\\1", " ".join(str(text).split()))
+
+
+def badge(words: str, symbol: str, colour: str) -> str:
+    """A coloured label in Markdown that also says what it means.
+
+    >>> badge("live", "●", "green")
+    ':green-badge[● live]'
+    """
+    return f":{colour}-badge[{symbol} {words}]"
+
+
+def look(status: Status | Outcome) -> str:
+    return badge(status.value, *LOOKS[status])
+
+
+def short(digest: str) -> str:
+    """The first twelve hexadecimal digits of a digest, as code: enough to tell artefacts of one model apart.
+
+    >>> short("sha256:e3b0c44298fc1c149afbf4c8996fb924")
+    '`e3b0c44298fc`'
+    """
+    return f"`{digest.partition(':')[2][:12] or '–'}`"
+
+
+def moment(text: str) -> datetime:
+    return datetime.fromisoformat(text)
+
+
+def clock(text: str) -> str:
+    """A recorded time to the second.
+
+    >>> clock("2026-01-02T03:04:05.000000Z")
+    '2026-01-02 03:04:05 UTC'
+    """
+    return f"{moment(text):%Y-%m-%d %H:%M:%S} UTC" if text else "–"
+
+
+def age(text: str, now: datetime | None = None) -> str:
+    """How long ago a recorded time was.
+
+    >>> age("2026-01-02T03:04:05Z", datetime(2026, 1, 2, 5, 5, 0, tzinfo=UTC))
+    '2 h ago'
+    """
+    if not text:
+        return "–"
+    seconds = ((now or datetime.now(UTC)) - moment(text)).total_seconds()
+    for size, unit in ((86_400, "d"), (3_600, "h"), (60, "min")):
+        if seconds >= size:
+            return f"{seconds // size:.0f} {unit} ago"
+    return f"{max(seconds, 0):.0f} s ago"
+
+
+def count(number: int) -> str:
+    """A whole number with thin spaces between thousands."""
+    return f"{number:,}".replace(",", "\u2009")
+
+
+def percent(share: float | None, digits: int = 1) -> str:
+    """A share in percent.
+
+    >>> percent(0.98765), percent(None)
+    ('98.8 %', '–')
+    """
+    return "–" if share is None else f"{100 * share:.{digits}f} %"
+
+
+def size(number: float) -> str:
+    """Bytes in the unit that fits.
+
+    >>> size(91_234)
+    '91.2 kB'
+    """
+    for limit, unit in ((1e9, "GB"), (1e6, "MB"), (1e3, "kB")):
+        if number >= limit:
+            return f"{number / limit:.1f} {unit}"
+    return f"{number:.0f} B"
+
+
+def sentence(event: Event) -> str:
+    """What an event says happened, in one line of plain text."""
+    data = event.data
+    about = f"release {data['number']}" if "number" in data else ""
+    match event.type:
+        case "release.approved":
+            return f"{about} approved: {data['reason']}"
+        case "traffic.shifted":
+            return f"{about} takes {percent(float(data['share']), 0)} of the traffic"
+        case "release.rolled_back":
+            return f"{about} rolled back to release {data['to']}: {data['reason']}"
+        case "alarm.raised":
+            return f"{about}: {data['detector']} says {data['cause']}"
+        case "verdict.given":
+            return "passed every rule" if data["passed"] else f"rejected: {', '.join(map(str, data['objections']))}"
+        case "batch.sealed":
+            return f"{count(data['rows'])} answered requests of {about} sealed"
+        case "drift.reported":
+            return f"{about}: drift in {data['drifted']} column(s)"
+        case "key.registered":
+            return f"{data['actor']} is {', '.join(data['roles'])}"
+        case "policy.adopted":
+            return f"policy {data['name']} version {data['version']}"
+        case "run.started" | "run.finished":
+            return f"run {data['run']}" + (f": {data['outcome']}" if "outcome" in data else "")
+        case "model.pruned":
+            return f"cut with {data['recipe']}"
+        case "ledger.opened":
+            return f"as {data['origin']}"
+        case _:
+            return about

@@ -1,0 +1,45 @@
+"""What the monitor does next, decided from values alone. `watch.py` acts on it."""
+
+from pruneguard.ledger.state import Alarm, Model, Release, Status
+from pruneguard.policy import Action, Policy
+
+from monitors.twin import Cause
+
+
+def next_step(
+    release: Release, *, model: Model, policy: Policy, answered: int, healthy: bool
+) -> float | None:
+    """The share of the traffic that a release should take next; None to leave it where it is.
+
+    An approved release starts with the policy's canary share, or with everything where the model has nothing live to
+    compare with; a canary goes live after `requests_min` answered requests, if it is `healthy`: its twin was heard,
+    and no alarm is on. One canary at a time, and releases in the order of their numbers.
+    """
+    if release.status is Status.APPROVED:
+        earlier = any(r.status is Status.APPROVED and r.number < release.number for r in model.releases.values())
+        if earlier or model.canary is not None:
+            return None
+        return policy.canary.share if model.live else 1.0
+    if release.status is Status.CANARY and healthy and answered >= policy.canary.requests_min:
+        return 1.0
+    return None
+
+
+def due_rollback(model: Model, policy: Policy) -> Alarm | None:
+    """The alarm for which the release that a rollback would hit, the canary or else the live one, must leave.
+
+    Decided from the record, so that a service which died between alarm and rollback finishes when it starts again.
+    None where the policy wants people to decide, the input is at fault, or there is no version to go back to.
+    """
+    release = model.canary or model.live
+    target = model.live if model.canary else model.fallback
+    if release is None or target is None or policy.on_decay is not Action.ROLL_BACK:
+        return None
+    alarms = (a for a in model.alarms if a.number == release.number and a.cause == Cause.ARTEFACT)
+    return next(alarms, None)
+
+
+def standing_alarms(model: Model) -> set[int]:
+    """Numbers of the releases whose alarm still concerns somebody: until a newer release is live."""
+    live = model.live.number if model.live else 0
+    return {alarm.number for alarm in model.alarms if alarm.number >= live}

@@ -1,0 +1,134 @@
+"""What Prometheus sees. The only file that knows prometheus_client.
+
+Labels are bounded by what the ledger names: models, release numbers, and closed sets of words. Nothing that a client
+sends becomes a label.
+"""
+
+import time
+from collections.abc import Mapping
+
+from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
+from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
+
+SECONDS = (0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0)
+RELEASE = ("model", "version")
+
+Key = tuple[str, int]
+"""A release: its model's name and its number."""
+
+
+class Metrics:
+    """Every metric of one gateway process, in a registry of its own. Safe to use from several threads."""
+
+    def __init__(self) -> None:
+        self._registry = registry = CollectorRegistry()
+        self._polled = time.monotonic()
+
+        def counter(name: str, text: str, labels: tuple[str, ...] = RELEASE) -> Counter:
+            return Counter(f"pruneguard_{name}", text, labels, registry=registry)
+
+        def gauge(name: str, text: str, labels: tuple[str, ...] = RELEASE) -> Gauge:
+            return Gauge(f"pruneguard_{name}", text, labels, registry=registry)
+
+        self._requests = counter("requests", "Requests, by what became of them.", ("model", "version", "outcome"))
+        self._seconds = Histogram(
+            "pruneguard_request_seconds",
+            "From request read to answer made.",
+            RELEASE,
+            buckets=SECONDS,
+            registry=registry,
+        )
+        self._twin_runs = counter("twin_runs", "Rows that the dense twin answered too.")
+        self._flips = counter("twin_flips", "Of these, rows on which the two named different classes.")
+        self._twin_failures = counter("twin_failures", "Sampled rows that the twin failed to answer.")
+        self._dropped = counter("observations_dropped", "Answers that no monitor looked at.", ())
+        self._errors = counter("monitor_errors", "Failures of the monitor itself; its log says which.", ())
+        self._twin_share = gauge("twin_share", "Share of the rows that the twin should answer; 0 for the twin itself.")
+        self._evalue = gauge("decay_evalue_log10", "Evidence against 'no worse than at the gate', log10.")
+        self._alarm = gauge("decay_alarm", "1 from the decay alarm of a release until a newer one is live.")
+        self._loss = gauge(
+            "decay_accuracy_lost_max", "Bound on the accuracy lost to pruning so far, at the policy's alpha."
+        )
+        self._drift = gauge("drift_columns", "Columns that drifted in the newest report.")
+        self._live = gauge("live_version", "Number of the release that is live; 0 when none is.", ("model",))
+        self._canary = gauge("canary_share", "Share of the traffic that goes to the canary.", ("model",))
+        self._findings = gauge("gate_findings", "Findings of a release's verdict.", ("model", "version", "outcome"))
+        self._size = gauge("ledger_size", "Entries in the ledger when it was last read.", ())
+        age = gauge("ledger_poll_age_seconds", "Since the monitor last read the ledger.", ())
+        age.set_function(lambda: time.monotonic() - self._polled)  # ages even when the monitor is dead
+
+    def render(self) -> tuple[bytes, str]:
+        """The body of GET /metrics and its content type."""
+        return generate_latest(self._registry), CONTENT_TYPE_LATEST
+
+    # -- traffic: called on the answer's path -------------------------------------------------------------------------
+
+    def answered(self, release: Key, *, seconds: float) -> None:
+        labels = _labels(release)
+        self._requests.labels(*labels, "answered").inc()
+        self._seconds.labels(*labels).observe(seconds)
+
+    def refused(self, model: str, *, reason: str) -> None:
+        self._requests.labels(model, "", reason).inc()
+
+    def dropped(self) -> None:
+        self._dropped.inc()
+
+    # -- the twin and its verdict on live traffic ---------------------------------------------------------------------
+
+    def expect_twin(self, release: Key, *, share: float) -> None:
+        """Say how much of the twin is wanted, and start its counters at 0, so that their rates are seen."""
+        labels = _labels(release)
+        self._twin_share.labels(*labels).set(share)
+        for started in (self._twin_runs, self._flips, self._twin_failures):
+            started.labels(*labels)
+
+    def compared(self, release: Key, *, flip: bool) -> None:
+        labels = _labels(release)
+        self._twin_runs.labels(*labels).inc()
+        self._flips.labels(*labels).inc(flip)
+
+    def twin_failed(self, release: Key, *, rows: int) -> None:
+        self._twin_failures.labels(*_labels(release)).inc(rows)
+
+    def decay(self, release: Key, *, evalue_log10: float, loss_max: float) -> None:
+        labels = _labels(release)
+        self._evalue.labels(*labels).set(evalue_log10)
+        self._loss.labels(*labels).set(loss_max)
+
+    def alarms(self, releases: set[Key]) -> None:
+        """The releases whose alarm stands, out of all that are watched."""
+        self._alarm.clear()
+        for release in releases:
+            self._alarm.labels(*_labels(release)).set(1)
+
+    def drift(self, release: Key, *, columns: int) -> None:
+        self._drift.labels(*_labels(release)).set(columns)
+
+    def error(self) -> None:
+        self._errors.inc()
+
+    def forget(self, release: Key) -> None:
+        """Take the gauges of a release that has left the traffic out of the exposition; its counters stay."""
+        for gauge in (self._twin_share, self._evalue, self._loss, self._drift):
+            gauge.remove_by_labels(dict(zip(RELEASE, _labels(release), strict=True)))
+
+    # -- what the ledger says -----------------------------------------------------------------------------------------
+
+    def polled(self, *, size: int) -> None:
+        self._polled = time.monotonic()
+        self._size.set(size)
+
+    def traffic(self, model: str, *, live: int, canary_share: float) -> None:
+        self._live.labels(model).set(live)
+        self._canary.labels(model).set(canary_share)
+
+    def findings(self, release: Key, counts: Mapping[str, int]) -> None:
+        """How many findings of each outcome a release's verdict has."""
+        for outcome, count in counts.items():
+            self._findings.labels(*_labels(release), outcome).set(count)
+
+
+def _labels(release: Key) -> tuple[str, str]:
+    model, number = release
+    return model, str(number)

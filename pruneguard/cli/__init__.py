@@ -1,0 +1,58 @@
+"""The command line: `pruneguard COMMAND`. What each command does lies below it; here is only how it ends."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+
+from pruneguard import __version__
+from pruneguard.cli import audit, govern, observe, operate
+from pruneguard.errors import PruneGuardError
+
+EPILOG = """\
+exit codes:
+  0    done; the answer is yes
+  1    done; the answer is no (nothing passed the policy, a check of `doctor` failed)
+  2    what you gave is malformed or not allowed
+  3    bytes and record disagree: stop and investigate
+  4    something we depend on is absent, down or taken
+  10   audit verify: a file is not what the manifest says
+  11   audit verify: a signature does not hold
+  12   audit verify: the tree does not hold
+  13   audit verify: the checkpoint held does not fit this log
+  14   audit verify: a decision does not follow from its evidence, or a rule was broken
+  15   audit verify: an artefact is not what the ledger says
+  130  interrupted
+
+Every setting is an environment variable PRUNEGUARD_*; `pruneguard doctor` lists them with their values.
+"""
+
+
+def parser() -> argparse.ArgumentParser:
+    """All commands, with their help."""
+    top = argparse.ArgumentParser(
+        prog="pruneguard",
+        description="Puts pruned PyTorch models into production and answers for them.",
+        epilog=EPILOG,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
+    top.add_argument("--version", action="version", version=f"pruneguard {__version__}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+    for module in (operate, govern, observe, audit):
+        module.add(commands)
+    return top
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run one command and return its exit code; an error that we raise on purpose is one line on stderr."""
+    args = parser().parse_args(argv)
+    try:
+        return int(args.command(args))
+    except PruneGuardError as error:
+        print(f"pruneguard: {error}", file=sys.stderr)
+        return error.exit_code
+    except KeyboardInterrupt:
+        print("pruneguard: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        return 130
+    except BrokenPipeError:
+        sys.stderr.close()  # whoever read us went away, and Python would complain about it at exit
+        return 0

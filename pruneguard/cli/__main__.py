@@ -1,0 +1,7 @@
+"""`python -m pruneguard.cli`, where no script was installed."""
+
+import sys
+
+from pruneguard.cli import main
+
+sys.exit(main())

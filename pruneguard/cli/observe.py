@@ -1,0 +1,131 @@
+"""Commands that look: status, doctor."""
+
+import argparse
+import importlib
+import platform
+import socket
+import sys
+from collections.abc import Iterator
+from typing import Any
+
+from pruneguard.cli.arguments import Commands, command, settings, show, with_json
+from pruneguard.errors import PruneGuardError
+
+# What each part of the service is built on; `doctor` imports them, since an install can look right and not run.
+PARTS = (
+    "cryptography", "rfc8785", "torch", "onnx", "onnxruntime", "torch_pruning", "sklearn", "pandas", "great_expectations",
+    "evidently", "prometheus_client", "prefect", "streamlit", "sqlalchemy", "uvicorn",
+)  # fmt: skip
+
+
+def add(commands: Commands) -> None:
+    status = with_json(command(commands, "status", _status, "What answers, since when, and what waits for whom."))
+    status.add_argument("model", nargs="?", help="one model only")
+    with_json(command(commands, "doctor", _doctor, "Check that this installation can run, and say what to do if not."))
+
+
+def _status(args: argparse.Namespace) -> int:
+    from pruneguard import home, releases
+
+    state = home.read_ledger(settings()).state()
+    models = {args.model: releases.find_model(state, args.model)} if args.model else state.models
+    document = {
+        "ledger": {"origin": state.origin, "size": state.size, "violations": [list(v) for v in state.violations]},
+        "models": [_model(model) for model in models.values()],
+    }
+    if args.json:
+        show(document)
+    else:
+        print(f"ledger {state.origin}: {state.size} events, {len(state.violations)} violations")
+        for line in (line for model in document["models"] for line in _lines(model)):
+            print(line)
+        if not models:
+            print("no models yet; next: pruneguard run MANIFEST")
+    return 0
+
+
+def _model(model: Any) -> dict[str, Any]:
+    releases = [
+        {
+            "number": r.number,
+            "status": r.status.value,
+            "share": r.share,
+            "digest": r.digest,
+            "since": r.changed_at,
+            "author": r.author,
+            "approvals": r.approvals,
+        }
+        for r in model.releases.values()
+    ]
+    alarms = [{"number": a.number, "detector": a.detector, "cause": a.cause, "time": a.time} for a in model.alarms]
+    return {
+        "model": model.name,
+        "live": model.live.number if model.live else None,
+        "canary": model.canary.number if model.canary else None,
+        "releases": releases,
+        "alarms": alarms,
+    }
+
+
+def _lines(model: dict[str, Any]) -> Iterator[str]:
+    yield f"{model['model']}: " + (f"version {model['live']} answers" if model["live"] else "nothing answers")
+    for r in model["releases"]:
+        by = f", approved by {', '.join(r['approvals'])}" if r["approvals"] else f", proposed by {r['author']}"
+        share = f" at {r['share']:.0%}" if r["status"] == "canary" else ""
+        yield f"  {r['number']:>3}  {r['status']}{share} since {r['since'][:19]}Z{by}  {r['digest'][:19]}"
+        if r["status"] == "proposed":
+            yield f"       next: pruneguard approve {model['model']} {r['number']} --reason ..."
+    for alarm in model["alarms"][-3:]:
+        yield f"  alarm {alarm['time'][:19]}Z on version {alarm['number']}: {alarm['detector']}, {alarm['cause']}"
+
+
+def _doctor(args: argparse.Namespace) -> int:
+    checks = list(_checks())
+    if args.json:
+        show([{"check": name, "ok": ok, "found": found} for name, ok, found in checks])
+    else:
+        for name, ok, found in checks:
+            print(f"{'ok  ' if ok else 'FAIL'} {name}: {found}")
+    return 0 if all(ok for _, ok, _ in checks) else 1
+
+
+def _checks() -> Iterator[tuple[str, bool, str]]:
+    yield "python", sys.version_info >= (3, 11), platform.python_version()
+    for name in PARTS:
+        try:
+            yield name, True, str(getattr(importlib.import_module(name), "__version__", "imports"))
+        except Exception as error:  # an import can fail in any way; that is what is asked here
+            yield name, False, f"{type(error).__name__}: {error}; run `make venv`"
+    try:
+        known = settings()
+    except (PruneGuardError, ImportError) as error:
+        yield "settings", False, str(error)
+        return
+    for name, value in known.model_dump().items():
+        yield f"PRUNEGUARD_{name.upper()}", True, str(value) or "(derived from PRUNEGUARD_HOME)"
+    for port in (known.gateway_port, known.dashboard_port):
+        yield f"port {port}", *_port(known.host, port)
+    yield "ledger", *_ledger(known)
+
+
+def _port(host: str, port: int) -> tuple[bool, str]:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind((host, port))
+        except OSError as error:
+            return False, f"{error.strerror}; if that is not this service, choose another port"
+    return True, "free"
+
+
+def _ledger(known: Any) -> tuple[bool, str]:
+    from pruneguard import home
+
+    if not home.exists(known):
+        return True, f"none in {known.home.resolve()} yet; `pruneguard init` makes one"
+    try:
+        ledger = home.read_ledger(known, verify=True)
+    except PruneGuardError as error:
+        return False, str(error)
+    violations = ledger.state().violations
+    return not violations, f"{ledger.size} events, every hash and checkpoint holds, {len(violations)} violations"

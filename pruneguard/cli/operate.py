@@ -1,0 +1,65 @@
+"""Commands that make things happen: demo, run, up, rollback."""
+
+import argparse
+from pathlib import Path
+
+from pruneguard.cli.arguments import Commands, command, key_file, service, settings, signer, with_key
+
+
+def add(commands: Commands) -> None:
+    demo = command(commands, "demo", _demo, "The whole lifecycle on bundled data, from nothing to a verified audit bundle.")
+    demo.add_argument("--no-serve", action="store_true", help="end after the table instead of leaving it running")
+    run = command(
+        commands,
+        "run",
+        _run,
+        "Walk a manifest through the lifecycle: admit, train, search, judge, propose.\n\n"
+        "The same command after an interruption goes on where the run stopped. It ends with a proposed release;\n"
+        "somebody who did not make it approves it with `pruneguard approve`, and `pruneguard up` serves it.",
+    )
+    run.add_argument("manifest", type=Path, help="a manifest, for instance examples/fashion_mnist/manifest.yaml")
+    with_key(run, "ada")
+    up = command(
+        commands,
+        "up",
+        _up,
+        "Serve what the ledger says is live: gateway, monitor, metrics and dashboard, until Ctrl-C.",
+    )
+    up.add_argument("--no-dashboard", action="store_true", help="leave the dashboard out")
+    rollback = command(
+        commands,
+        "rollback",
+        _rollback,
+        "Return to the version that was live before.\n\n"
+        "Where a canary runs, it is taken out of traffic; else the live version gives way to the one before it.\n"
+        "One operator is enough. Every gateway follows within a second.",
+    )
+    rollback.add_argument("model")
+    rollback.add_argument("--reason", required=True, help="why; it stands in the audit trail")
+    with_key(rollback, "otto")
+
+
+def _demo(args: argparse.Namespace) -> int:
+    return int(service("flows.demo").main(settings(), serve=not args.no_serve))
+
+
+def _run(args: argparse.Namespace) -> int:
+    known = settings()
+    return int(service("flows.retrain_and_prune").main(args.manifest, known, key=key_file(args, known)))
+
+
+def _up(args: argparse.Namespace) -> int:
+    return int(service("flows.service").main(settings(), dashboard=not args.no_dashboard))
+
+
+def _rollback(args: argparse.Namespace) -> int:
+    from pruneguard import home, releases
+
+    known = settings()
+    person = signer(args, known)
+    done = releases.roll_back(
+        home.open_ledger(known), model=args.model, reason=args.reason, actor=person.actor, signer=person
+    )
+    data = done.event.data
+    print(f"{args.model}: version {data['number']} rolled back, version {data['to']} answers (event {done.index})")
+    return 0

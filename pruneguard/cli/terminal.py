@@ -1,0 +1,54 @@
+"""Tells a person at a terminal how long work is going: bars while it runs, one line when it is done.
+
+Where the output is not a terminal there are no bars, and the lines are the same.
+"""
+
+import time
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
+
+from pruneguard import reporting
+
+
+class Terminal:
+    """A `pruneguard.reporting.Report` for one console; use it as a context manager so that no bar is left behind."""
+
+    def __init__(self, console: Console | None = None) -> None:
+        self.console = console or Console(highlight=False, soft_wrap=True)
+        self._bars = Progress(
+            TextColumn("  {task.description}"),
+            BarColumn(bar_width=30),
+            TextColumn("{task.percentage:>3.0f} %"),
+            TimeRemainingColumn(compact=True),
+            console=self.console,
+            transient=True,
+            disable=not self.console.is_terminal,
+        )
+
+    def __enter__(self) -> "Terminal":
+        self._bars.start()
+        self._token = reporting.listener.set(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        reporting.listener.reset(self._token)
+        self._bars.stop()
+
+    def step(self, title: str) -> None:
+        self.console.print(f"\n[bold]{title}[/bold]")
+
+    def say(self, text: str) -> None:
+        self.console.print(f"  {text}", markup=False)
+
+    def progress(self, label: str) -> reporting.Progress:
+        started, task = time.monotonic(), self._bars.add_task(label, total=None)
+        return lambda done, total: self._moved(task, label, started, done, total)
+
+    def _moved(self, task: TaskID, label: str, started: float, done: int, total: int) -> None:
+        if task not in self._bars.task_ids:
+            return  # it has ended already
+        self._bars.update(task, completed=done, total=total)
+        if done >= total:
+            self._bars.remove_task(task)
+            self.say(f"{label}: {time.monotonic() - started:.1f} s")

@@ -1,0 +1,139 @@
+"""Worst-case damage inside a small ball: FGSM and PGD, white box, each model attacked through its own gradients.
+
+The gradients come from the torch network, the score from the ONNX artefact that is deployed.
+"""
+
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+from torch.nn import functional as F
+
+from pruneguard.evaluation.contender import Contender, Pair
+from pruneguard.evaluation.domain import Domain
+from pruneguard.evaluation.quality import paired
+from pruneguard.evaluation.sessions import Session, predictions
+from pruneguard.evidence import Measurement
+from pruneguard.workload import Floats, Integers, Split
+
+EPSILON = 0.05
+"""Radius of the ball in every feature, as a share of the domain's spread."""
+
+STEPS = 10
+ROWS_MAX = 1000
+"""An attack costs about thirty inference passes; more rows than these are sampled."""
+
+_BATCH = 256
+
+
+def measure(pair: Pair, split: Split, domain: Domain, *, seed: int) -> dict[str, Measurement]:
+    """`robustness.fgsm.paired` and `robustness.pgd.paired`, on at most ROWS_MAX rows drawn by `seed`."""
+    rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:ROWS_MAX])
+    x, y = split.x[rows], split.y[rows]
+    ours = _survived(pair.candidate, pair.candidate_session, x, y, domain, seed=seed)
+    theirs = ours if pair.same else _survived(pair.twin, pair.twin_session, x, y, domain, seed=seed)
+    return {f"robustness.{name}.paired": paired(ours[name], theirs[name]) for name in ours}
+
+
+def fgsm(model: nn.Module, x: Floats, y: Integers, domain: Domain, *, epsilon: float = EPSILON) -> Floats:
+    """One step along the gradient's sign (Goodfellow 2015, arXiv:1412.6572), inside ball and bounds."""
+    return _in_batches(model, x, y, domain, epsilon, lambda ball, labels: ball.step(ball.centre, labels, size=1.0))
+
+
+def pgd(
+    model: nn.Module, x: Floats, y: Integers, domain: Domain, *, seed: int, epsilon: float = EPSILON, steps: int = STEPS
+) -> Floats:
+    """Projected gradient descent from a seeded random start (Madry 2018, arXiv:1706.06083), steps of 2.5 / `steps`.
+
+    Each row keeps the point that fooled the network most, FGSM's included: so it is never weaker than FGSM.
+    """
+    generator = torch.Generator().manual_seed(seed)
+
+    def attack(ball: "_Ball", labels: Tensor) -> Tensor:
+        best = ball.step(ball.centre, labels, size=1.0)
+        worst = ball.margin(best, labels)
+        here = ball.random(generator)
+        for _ in range(steps):
+            here = ball.step(here, labels, size=2.5 / steps)
+            margin = ball.margin(here, labels)
+            better = (margin > worst).reshape(-1, *[1] * (here.ndim - 1))
+            best, worst = torch.where(better, here, best), torch.maximum(margin, worst)
+        return best
+
+    return _in_batches(model, x, y, domain, epsilon, attack)
+
+
+def _survived(
+    contender: Contender, session: Session, x: Floats, y: Integers, domain: Domain, *, seed: int
+) -> dict[str, np.ndarray[tuple[int], np.dtype[np.bool_]]]:
+    """Which rows the artefact still gets right, by the attack on its own network."""
+    attacked = {
+        "fgsm": fgsm(contender.model, x, y, domain),
+        "pgd": pgd(contender.model, x, y, domain, seed=seed),
+    }
+    return {name: predictions(session.logits(rows)) == y for name, rows in attacked.items()}
+
+
+class _Ball:
+    """Every point within epsilon of some rows and inside the bounds."""
+
+    def __init__(self, model: nn.Module, centre: Tensor, domain: Domain, epsilon: float) -> None:
+        reach = epsilon * torch.from_numpy(domain.spread).to(centre.device)
+        self._model = model
+        self._reach = reach.expand_as(centre)
+        self._low = (centre - reach).clamp(domain.low, domain.high)
+        self._high = (centre + reach).clamp(domain.low, domain.high)
+        self.centre = centre
+
+    def random(self, generator: torch.Generator) -> Tensor:
+        """A uniformly drawn point."""
+        drawn = torch.rand(self.centre.shape, generator=generator).to(self.centre.device)
+        return torch.lerp(self._low, self._high, drawn)
+
+    def step(self, here: Tensor, labels: Tensor, *, size: float) -> Tensor:
+        """From `here`, uphill on the loss by `size` radii in every feature, and back into the ball."""
+        here = here.detach().requires_grad_()
+        loss = F.cross_entropy(self._model(here), labels, reduction="sum")
+        (gradient,) = torch.autograd.grad(loss, here)
+        uphill = here.detach() + size * self._reach * gradient.nan_to_num().sign()
+        return uphill.clamp(self._low, self._high)
+
+    def margin(self, here: Tensor, labels: Tensor) -> Tensor:
+        """Best wrong logit minus the right one, by row: above zero the network is fooled."""
+        with torch.no_grad():
+            logits = self._model(here)
+        right = logits.gather(1, labels[:, None]).squeeze(1)
+        wrong: Tensor = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
+        return wrong - right
+
+
+def _in_batches(
+    model: nn.Module,
+    x: Floats,
+    y: Integers,
+    domain: Domain,
+    epsilon: float,
+    attack: Callable[[_Ball, Tensor], Tensor],
+) -> Floats:
+    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    attacked = np.empty_like(x)
+    with evaluating(model):
+        for start in range(0, len(x), _BATCH):
+            rows = slice(start, start + _BATCH)
+            ball = _Ball(model, torch.from_numpy(x[rows]).to(device), domain, epsilon)
+            attacked[rows] = attack(ball, torch.from_numpy(y[rows]).to(device)).cpu().numpy()
+    return attacked
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, every module's own mode restored afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training

@@ -1,0 +1,22 @@
+"""Ways to state a number with its interval."""
+
+import math
+
+from pruneguard.evidence import Estimate
+from pruneguard.statistics import clopper_pearson
+
+
+def share(k: int, n: int, *, alpha: float) -> Estimate:
+    """`k` of `n` rows with its exact two-sided interval at level `alpha`; NaN without rows."""
+    low, high = clopper_pearson(k, n, alpha=alpha)
+    return Estimate(k / n if n else math.nan, low, high, n)
+
+
+def exact(value: float, *, n: int, unit: str = "1") -> Estimate:
+    """A number that was counted, not sampled: both ends of its interval are the number itself."""
+    return Estimate(value, value, value, n, unit)
+
+
+def unknown(*, n: int) -> Estimate:
+    """What came out as no number, on `n` rows; no gate passes it."""
+    return Estimate(math.nan, n=n)

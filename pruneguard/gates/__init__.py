@@ -1,0 +1,11 @@
+"""Gates: pure functions from evidence to findings. No I/O, no clock, no chance, no logging.
+
+"No" is a value. A measurement that is missing, not a number, of the wrong kind, or about another model, twin or data
+snapshot is no evidence, and no evidence is never a pass.
+"""
+
+from pruneguard.gates.gate import Gate, Parameter
+from pruneguard.gates.judging import GATES, explain, judge, objections
+from pruneguard.gates.measurements import MEASUREMENTS
+
+__all__ = ["GATES", "MEASUREMENTS", "Gate", "Parameter", "explain", "judge", "objections"]

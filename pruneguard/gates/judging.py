@@ -1,0 +1,126 @@
+"""Policy and evidence in, verdict out."""
+
+import difflib
+from collections.abc import Iterator, Mapping, Sequence
+from types import MappingProxyType
+
+from pruneguard.evidence import Estimate, Evidence, Measurement
+from pruneguard.gates.gate import Gate, no_evidence
+from pruneguard.gates.limits import LIMITS
+from pruneguard.gates.measurements import MEASUREMENTS
+from pruneguard.gates.paired import PAIRED
+from pruneguard.policy import Policy, Rule, Subject
+from pruneguard.verdict import Finding, Outcome, Verdict
+
+GATES: Mapping[str, Gate] = MappingProxyType({gate.name: gate for gate in (*LIMITS, *PAIRED)})
+
+
+def judge(policy: Policy, evidence: Sequence[Evidence], *, candidate: str, twin: str, data: str) -> Verdict:
+    """Check every rule of the policy; one run reports every reason.
+
+    Only evidence about exactly this candidate, twin and data snapshot counts. Rules for pruned models are left out
+    when the candidate is the twin. Pure: the same policy and evidence give the same bytes, in any order of evidence.
+    """
+    fitting = [e for e in evidence if _mismatch(e, candidate=candidate, twin=twin, data=data) is None]
+    others = [
+        (why, e) for e in evidence if (why := _mismatch(e, candidate=candidate, twin=twin, data=data)) is not None
+    ]
+    rules = [rule for rule in policy.rules if candidate != twin or rule.subject is not Subject.PRUNED]
+    return Verdict(
+        policy.digest,
+        candidate,
+        twin,
+        data,
+        tuple(sorted({e.digest for e in evidence})),
+        tuple(_finding(rule, fitting, others) for rule in rules),
+    )
+
+
+def objections(gate: str, measurement: str, parameters: Mapping[str, object]) -> Iterator[tuple[str, str]]:
+    """Pairs of field and reason for which a rule like this can never work: `gate`, `measurement` or a parameter."""
+    kind = GATES.get(gate)
+    scale = MEASUREMENTS.get(measurement)
+    if kind is None:
+        yield "gate", f"unknown gate {gate!r}; {_nearest(gate, GATES)}"
+    if scale is None:
+        yield "measurement", f"unknown measurement {measurement!r}; {_nearest(measurement, MEASUREMENTS)}"
+    if kind is None:
+        return
+    yield from kind.objections(parameters)
+    if scale is None:
+        return
+    if scale.kind is not kind.judges:
+        fitting = sorted(g.name for g in GATES.values() if g.judges is scale.kind)
+        yield "gate", f"gate {gate!r} cannot judge {measurement!r}; those that can are {fitting}"
+    limit = parameters.get("limit")
+    if isinstance(limit, int | float) and not scale.low <= limit <= scale.high:
+        ends = f"{scale.low:g} to {scale.high:g}"
+        yield "limit", f"limit is {limit:g}; {measurement} lies in {ends}, so the rule would decide nothing"
+
+
+def explain() -> str:
+    """Every gate with its parameters, and every measurement, as text for a terminal."""
+    lines = ["Gates:"]
+    for gate in GATES.values():
+        lines += [f"  {gate.name}", f"      {gate.doc}"]
+        for parameter in gate.parameters:
+            default = "" if parameter.default is None else f" (default {parameter.default:g})"
+            lines.append(f"      {parameter.name}: {parameter.doc}; {parameter.range}{default}")
+    lines.append("Measurements:")
+    for name, scale in MEASUREMENTS.items():
+        kind = f"{scale.low:g} to {scale.high:g}" if scale.kind is Estimate else "paired table"
+        lines.append(f"  {name} ({kind}): {scale.doc}")
+    return "\n".join(lines)
+
+
+def _finding(rule: Rule, fitting: Sequence[Evidence], others: Sequence[tuple[str, Evidence]]) -> Finding:
+    broken = next(objections(rule.gate, rule.measurement, rule.parameters), None)
+    if broken is not None:  # a policy that no loader checked; the rule must not vanish
+        answer = no_evidence(f"this rule cannot be checked: {broken[1]}", "a rule that this program knows")
+    else:
+        gate = GATES[rule.gate]
+        parameters = gate.complete(rule.parameters)
+        measured, torn = _merged(fitting, rule.measurement)
+        answer = gate.check(rule.measurement, parameters, measured)
+        if torn:
+            answer = no_evidence(f"{torn[0]} was measured more than once, differently", answer.required)
+    observed = answer.observed
+    if answer.outcome is Outcome.NO_EVIDENCE:
+        observed += "".join(sorted({f"; {why} has it" for why, e in others if _speaks_of(e, rule.measurement)}))
+    return Finding(rule.name, rule.gate, answer.outcome, observed, answer.required, answer.flip, rule.remedy)
+
+
+def _merged(fitting: Sequence[Evidence], measurement: str) -> tuple[dict[str, Measurement], list[str]]:
+    """The measurement with its slices out of all fitting evidence, and the names on which two documents disagree."""
+    measured: dict[str, Measurement] = {}
+    torn = set()
+    for evidence in fitting:
+        for name, value in evidence.measurements.items():
+            if name == measurement or name.startswith(f"{measurement}.slice."):
+                # Written as documents, so that NaN equals NaN and 1 equals 1.0.
+                if name in measured and measured[name].to_document() != value.to_document():
+                    torn.add(name)
+                measured[name] = value
+    return measured, sorted(torn)
+
+
+def _speaks_of(evidence: Evidence, measurement: str) -> bool:
+    return any(name == measurement or name.startswith(f"{measurement}.slice.") for name in evidence.measurements)
+
+
+def _mismatch(evidence: Evidence, *, candidate: str, twin: str, data: str) -> str | None:
+    """Why this evidence does not count here; None when it does."""
+    if evidence.data != data:
+        return f"evidence on other data ({evidence.data})"
+    if evidence.subject == data and evidence.twin is None:
+        return None
+    if evidence.subject != candidate:
+        return f"evidence about another model ({evidence.subject})"
+    if evidence.twin != twin:
+        return f"evidence against another twin ({evidence.twin})"
+    return None
+
+
+def _nearest(name: str, known: Mapping[str, object]) -> str:
+    close = difflib.get_close_matches(name, known, n=1)
+    return f"did you mean {close[0]!r}?" if close else f"known are {sorted(known)}"

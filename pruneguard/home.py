@@ -1,0 +1,84 @@
+"""Where a service keeps what it writes: the ledger, its key, people's keys on this machine, artefacts."""
+
+import socket
+from collections.abc import Mapping
+from types import MappingProxyType
+
+from pruneguard.artifacts import Artifacts
+from pruneguard.errors import InvalidInputError, UnavailableError
+from pruneguard.ledger.events import Event
+from pruneguard.ledger.keys import Signer, load_log_key, load_signer, new_log_key, new_signer
+from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.state import Role
+from pruneguard.settings import Settings
+
+TEAM: Mapping[str, Role] = MappingProxyType(
+    {"root": Role.ADMIN, "ada": Role.ENGINEER, "grace": Role.APPROVER, "otto": Role.OPERATOR}
+)
+"""Who `pruneguard init --team` makes keys for: one machine, four hats, for trying things out."""
+
+
+def create(settings: Settings, *, admin: str, origin: str | None = None, team: bool = False) -> Ledger:
+    """Open a new ledger whose first key is `admin`'s own; with `team`, make and register the others' keys too.
+
+    What an interrupted call has made already is taken up. Raises InvalidInputError when there is nothing left to do.
+    """
+    key_file = settings.keys / "log.key"
+    if not key_file.exists():
+        new_log_key(key_file, origin or f"{socket.gethostname()}/pruneguard")
+    log_key = load_log_key(key_file)
+    try:
+        ledger = Ledger.open(settings.ledger, key=log_key)
+    except UnavailableError:  # there is none yet
+        ledger = Ledger.create(settings.ledger, origin=log_key.name, key=log_key)
+    missing = {admin: Role.ADMIN} | (dict(TEAM) if team else {})
+    missing = {actor: role for actor, role in missing.items() if actor not in ledger.state().people}
+    if not missing:
+        raise InvalidInputError(f"{settings.home.resolve()} has a ledger, {ledger.state().origin!r}; nothing was changed")
+    root = _signer(settings, admin)
+    for actor, role in missing.items():
+        register(ledger, actor=actor, public_key=_signer(settings, actor).public_key, roles=[role], signer=root)
+    return ledger
+
+
+def _signer(settings: Settings, actor: str) -> Signer:
+    path = settings.keys / f"{actor}.key"
+    return load_signer(path) if path.exists() else new_signer(path, actor)
+
+
+def register(ledger: Ledger, *, actor: str, public_key: str, roles: list[Role], signer: Signer) -> None:
+    """An admin says whose key this is and what they may do."""
+    data = {"actor": actor, "public_key": public_key, "roles": sorted(role.value for role in roles)}
+    ledger.record(Event(type="key.registered", actor=signer.actor, data=data), signer=signer)
+
+
+def exists(settings: Settings) -> bool:
+    """Whether `create` has been here."""
+    return (settings.keys / "log.key").exists()
+
+
+def open_ledger(settings: Settings, *, verify: bool = False) -> Ledger:
+    """The service's ledger, to read and write. `verify` re-hashes every entry first.
+
+    Raises UnavailableError where none was made, IntegrityError where bytes and checkpoint disagree.
+    """
+    _require(settings)
+    return Ledger.open(settings.ledger, key=load_log_key(settings.keys / "log.key"), verify=verify)
+
+
+def read_ledger(settings: Settings, *, verify: bool = False) -> Ledger:
+    """The service's ledger, to read."""
+    _require(settings)
+    return Ledger.open(settings.ledger, verify=verify)
+
+
+def artifacts(settings: Settings) -> Artifacts:
+    return Artifacts(settings.artifacts)
+
+
+def _require(settings: Settings) -> None:
+    if not exists(settings):
+        raise UnavailableError(
+            f"no ledger in {settings.home.resolve()}; make one with `pruneguard init --team`, or name its folder in "
+            "PRUNEGUARD_HOME"
+        )

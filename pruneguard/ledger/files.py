@@ -1,0 +1,38 @@
+"""Files that appear whole or not at all, and never over another file."""
+
+import contextlib
+import os
+import secrets
+from collections.abc import Iterator
+from contextlib import contextmanager
+from pathlib import Path
+
+from pruneguard.errors import InvalidInputError
+
+
+@contextmanager
+def appearing(path: Path) -> Iterator[Path]:
+    """A path beside `path` to write to; what lies there at the end gets the name `path`, durably.
+
+    Raises InvalidInputError when something has that name already: a link, unlike a rename, never replaces a file.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
+    try:
+        yield partial
+        _sync(partial)
+        os.link(partial, path)
+        _sync(path.parent)
+    except FileExistsError as error:
+        raise InvalidInputError(f"{path} exists already and is never overwritten; choose another path") from error
+    finally:
+        with contextlib.suppress(FileNotFoundError):
+            partial.unlink()
+
+
+def _sync(path: Path) -> None:
+    descriptor = os.open(path, os.O_RDONLY)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,20 @@
+"""Recipe and twin in, candidate and lineage out.
+
+`twin`, `candidate` and `Candidate` are the ones of `making`, fetched at first use: a lineage is checked by auditors
+who have no torch, and `pruneguard.pruning.lineage` must be importable there.
+"""
+
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from pruneguard.pruning.making import Candidate, candidate, twin
+
+__all__ = ["Candidate", "candidate", "twin"]
+
+
+def __getattr__(name: str) -> Any:
+    if name in __all__:
+        from pruneguard.pruning import making
+
+        return getattr(making, name)
+    raise AttributeError(f"module {__name__!r} has no attribute {name!r}")

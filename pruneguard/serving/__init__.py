@@ -1,0 +1,1 @@
+"""The gateway: answers with what the ledger says is live, and reports to an observer it is given."""

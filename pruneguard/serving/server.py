@@ -1,0 +1,107 @@
+"""A web server in a thread: for the gateway, for the dashboard, for tests."""
+
+import errno
+import socket
+import threading
+from types import TracebackType
+from typing import Any, Self
+
+import uvicorn
+
+from pruneguard.errors import InvalidInputError, UnavailableError
+
+START_SECONDS_MAX = 30.0
+STOP_SECONDS_MAX = 10
+KEEP_ALIVE_SECONDS = 75
+"""Longer than most clients keep an idle connection: a server that closes first fails the request that is on its way."""
+
+
+class Server:
+    """Serves `app` (ASGI) on `host` and `port`; 0 takes any free port. `setting` names the knob in errors.
+
+    `start` returns when requests are answered, and `port` is then the real one; `stop` when those under way have
+    ended, at most STOP_SECONDS_MAX. It installs no signal handlers: whoever starts it decides when it ends.
+    """
+
+    def __init__(self, app: Any, *, host: str, port: int, setting: str = "PRUNEGUARD_GATEWAY_PORT") -> None:
+        config = uvicorn.Config(
+            app,
+            loop="uvloop",
+            http="httptools",
+            access_log=False,
+            server_header=False,
+            log_config=None,
+            timeout_keep_alive=KEEP_ALIVE_SECONDS,
+            timeout_graceful_shutdown=STOP_SECONDS_MAX,
+        )
+        self.host = host
+        self.port = port
+        self._setting = setting
+        self._server = _Announcing(config)
+        self._socket: socket.socket | None = None
+        self._thread = threading.Thread(target=self._run, name=f"server {host}:{port}", daemon=True)
+
+    @property
+    def url(self) -> str:
+        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+
+    def start(self) -> None:
+        """Listen and answer. Raises UnavailableError when the port is taken or the app does not start."""
+        self._socket = self._listen()
+        self.port = self._socket.getsockname()[1]
+        self._thread.start()
+        if not self._server.settled.wait(START_SECONDS_MAX) or not self._server.started:
+            self.stop()
+            raise UnavailableError(f"the app for {self.url} did not start; the log before this says why")
+
+    def stop(self) -> None:
+        """Stop listening, let what is under way end, and return when the thread has."""
+        self._server.should_exit = True
+        if self._thread.ident is not None:
+            self._thread.join(STOP_SECONDS_MAX + START_SECONDS_MAX)
+        if self._socket is not None:
+            self._socket.close()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._socket] if self._socket else None)
+        finally:
+            self._server.settled.set()
+
+    def _listen(self) -> socket.socket:
+        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        try:
+            return socket.create_server((self.host, self.port), family=family, backlog=2048)
+        except socket.gaierror as error:
+            raise InvalidInputError(f"PRUNEGUARD_HOST={self.host!r} is no address of this machine: {error}") from error
+        except OSError as error:
+            raise UnavailableError(self._why(error)) from error
+
+    def _why(self, error: OSError) -> str:
+        place = f"port {self.port} on {self.host}"
+        if error.errno == errno.EADDRINUSE:
+            return (
+                f"{place} is taken by another process, perhaps a PruneGuard that still runs "
+                f"(`ss -ltnp 'sport = :{self.port}'` names it); stop that one, or set {self._setting} to another "
+                "port (0 takes any free one)"
+            )
+        return f"cannot listen on {place}: {error.strerror}; set {self._setting} or PRUNEGUARD_HOST to what is allowed"
+
+
+class _Announcing(uvicorn.Server):
+    """Says when it has started or given up, so that nobody polls for it."""
+
+    def __init__(self, config: uvicorn.Config) -> None:
+        super().__init__(config)
+        self.settled = threading.Event()
+
+    async def startup(self, sockets: list[socket.socket] | None = None) -> None:
+        await super().startup(sockets)
+        self.settled.set()

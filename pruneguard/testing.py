@@ -1,0 +1,269 @@
+"""Doubles with the real interface, and a whole life of a model to test against: for our tests and our users'."""
+
+import threading
+import uuid
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from datetime import UTC, datetime, timedelta
+from typing import Any
+
+from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
+
+from pruneguard import canonical
+from pruneguard.artifacts import Artifacts
+from pruneguard.errors import UnavailableError
+from pruneguard.evidence import Estimate, Evidence, Measurement, PairedTable
+from pruneguard.gates import judge
+from pruneguard.ledger import merkle
+from pruneguard.ledger.events import Event, utc
+from pruneguard.ledger.fold import MONITOR
+from pruneguard.ledger.keys import LogKey, Signer
+from pruneguard.ledger.ledger import Ledger, Recorded, opening
+from pruneguard.ledger.state import Role
+from pruneguard.ledger.store import Node
+from pruneguard.policy import Policy, Rule, Subject
+from pruneguard.verdict import Verdict
+
+ORIGIN = "pruneguard.example/test"
+START = datetime(2026, 1, 5, 9, tzinfo=UTC)
+
+POLICY = Policy(
+    name="story",
+    version=1,
+    purpose="What the model of the story must prove.",
+    rules=(
+        Rule("no leakage", "at_most", "data.leakage", {"limit": 0}, "leaked rows flatter", "remove the rows"),
+        Rule("accuracy", "at_least", "quality.accuracy", {"limit": 0.9}, "users count on it", "train longer"),
+        Rule("as good as the twin", "non_inferior", "quality.paired", {"margin": 0.02}, "pruned", "prune less"),
+        Rule("in every class", "slices_non_inferior", "quality.paired", {"margin": 0.05}, "means hide", "prune less"),
+        Rule("faster", "at_most", "efficiency.latency_ratio", {"limit": 1}, "the point", "round up", Subject.PRUNED),
+    ),
+)
+
+
+class MemoryStore:
+    """`ledger.store.Store` in memory. Any number of ledgers and threads may share one."""
+
+    place = "memory"
+
+    def __init__(self, vkey: str, entry: bytes, checkpoint: bytes) -> None:
+        self.vkey = vkey
+        self._lock = threading.RLock()
+        self._entries: list[bytes] = []
+        self._nodes: dict[int, list[bytes]] = {}
+        self._checkpoints: dict[int, bytes] = {}
+        self.append([entry], [(0, 0, merkle.leaf_hash(entry))], size=1, checkpoint=checkpoint)
+
+    @contextmanager
+    def reading(self) -> Iterator["MemoryStore"]:
+        with self._lock:
+            yield self
+
+    @contextmanager
+    def writing(self) -> Iterator["MemoryStore"]:
+        if not self._lock.acquire(timeout=10):
+            raise UnavailableError("another thread is writing to this ledger and did not finish in time; try again")
+        try:
+            yield self
+        finally:
+            self._lock.release()
+
+    def close(self) -> None:
+        """Nothing to let go of."""
+
+    def checkpoint(self) -> bytes:
+        return self._checkpoints[max(self._checkpoints)]
+
+    def checkpoints(self) -> Iterator[tuple[int, bytes]]:
+        return iter(sorted(self._checkpoints.items()))
+
+    def count(self) -> int:
+        return len(self._entries)
+
+    def entries(self, start: int, end: int) -> list[bytes]:
+        return self._entries[start:end]
+
+    def nodes(self, level: int, start: int, end: int) -> list[bytes]:
+        return self._nodes.get(level, [])[start:end]
+
+    def append(self, entries: Sequence[bytes], nodes: Sequence[Node], *, size: int, checkpoint: bytes) -> None:
+        self._entries += entries
+        for level, _, value in nodes:
+            self._nodes.setdefault(level, []).append(value)
+        self._checkpoints[size] = checkpoint
+
+
+def memory_ledger(*, origin: str = ORIGIN) -> Ledger:
+    """A new ledger in memory, with a key made from its origin: the same on every call."""
+    key = LogKey(origin, _key(origin))
+    return Ledger(MemoryStore(key.verifier.vkey, *opening(key)), key=key)
+
+
+def people() -> dict[str, Signer]:
+    """Signers for ada (engineer), grace (approver), otto (operator) and root (admin): the same on every call."""
+    return {actor: Signer(actor, _key(actor)) for actor in ROLES}
+
+
+ROLES: Mapping[str, Role] = {
+    "root": Role.ADMIN,
+    "ada": Role.ENGINEER,
+    "grace": Role.APPROVER,
+    "otto": Role.OPERATOR,
+}
+
+
+def register(ledger: Ledger) -> None:
+    """Record the keys of `people`, root's first."""
+    signers = people()
+    for actor, role in ROLES.items():
+        data = {"actor": actor, "public_key": signers[actor].public_key, "roles": [role.value]}
+        ledger.record(Event("key.registered", "root", data), signer=signers["root"])
+
+
+@dataclass
+class Script:
+    """Records one event after the other, a minute apart, with ids that are the same on every run."""
+
+    ledger: Ledger
+    artifacts: Artifacts
+    model: str = "digits"
+    now: datetime = START
+
+    def put(self, document: Mapping[str, Any]) -> str:
+        return self.artifacts.put(canonical.encode(document))
+
+    def record(
+        self, type_: str, actor: str, refs: Mapping[str, Any] | None = None, /, *, signed: bool = False, **data: Any
+    ) -> Recorded:
+        """`data` gets the story's model added, unless it is given or the event is about none."""
+        self.now += timedelta(minutes=1)
+        number = self.ledger.size
+        identifier = uuid.UUID(int=int(self.now.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | number)
+        if type_ not in ("key.registered", "policy.adopted"):
+            data = {"model": self.model, **data}
+        event = Event(type_, actor, data, refs or {}, None, str(identifier), utc(self.now))
+        return self.ledger.record(event, signer=people()[actor] if signed else None)
+
+
+@dataclass(frozen=True, slots=True)
+class Story:
+    """Where in the log the story's turns are, and the digests of its cast."""
+
+    model: str
+    twin: str
+    candidate: str
+    rejected: str
+    verdicts: tuple[str, str, str]
+    alarm: str
+    """Id of the event that raised it."""
+    rolled_back: int
+
+
+def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start: datetime = START) -> Story:
+    """Record the whole life of a model on an open ledger, with its documents.
+
+    Keys; a policy; a run; data; the twin, released and live as 1; one candidate refused and one passed; the latter
+    released as 2, canary, live; sealed batches; drift; an alarm; and the rollback to 1 that it causes. Artefacts of
+    models are a few bytes that stand for ONNX files; findings are made by the real gates.
+    """
+    script = Script(ledger, artifacts, model, start)
+    data, twin = artifacts.put(b"rows"), artifacts.put(b"ONNX of the twin")
+    rejected, candidate = artifacts.put(b"ONNX of a stump"), artifacts.put(b"ONNX of the pruned")
+    if not ledger.state().people:
+        for actor, role in ROLES.items():
+            key: dict[str, Any] = {"actor": actor, "public_key": people()[actor].public_key, "roles": [role.value]}
+            script.record("key.registered", "root", signed=True, **key)
+    policy = artifacts.put(POLICY.encode())
+    about: dict[str, Any] = {
+        "name": POLICY.name,
+        "version": POLICY.version,
+        "approvals_min": 1,
+        "on_decay": POLICY.on_decay.value,
+    }
+    script.record("policy.adopted", "grace", {"policy": policy}, signed=True, **about)
+
+    run = f"{model}-1"
+    manifest = script.put({"kind": "manifest/v1", "model": model})
+    script.record("run.started", "ada", {"manifest": manifest}, signed=True, run=run)
+    admitted = Evidence(data, None, data, {"data.leakage": Estimate(0.0, n=900), "data.missing": Estimate(0.0, n=900)})
+    expectations = script.put({"kind": "expectations", "success": True})
+    refs = {"data": data, "evidence": artifacts.put(admitted.encode()), "expectations": expectations}
+    script.record("data.admitted", "ada", refs, run=run)
+    script.record("model.trained", "ada", {"model": twin, "data": data}, run=run)
+
+    def attempt(digest: str, table: PairedTable, *, ratio: str, latency: float) -> str:
+        if digest != twin:
+            lineage = script.put({"kind": "lineage/v1", "dense": twin, "ratio": ratio})
+            made = {"model": digest, "parent": twin, "data": data, "lineage": lineage}
+            script.record("model.pruned", "ada", made, run=run, recipe={"method": "channels", "ratio": ratio})
+        evidence = _measured(digest, twin, data, table, latency=latency)
+        verdict = judge(POLICY, [admitted, evidence], candidate=digest, twin=twin, data=data)
+        return _given(script, run, verdict, [admitted, evidence])
+
+    first = attempt(twin, PairedTable(870, 0, 0, 30), ratio="0", latency=1.0)
+    _released(script, twin, first, number=1, shares=("1",))
+    no = attempt(rejected, PairedTable(640, 10, 230, 20), ratio="0.75", latency=0.35)
+    yes = attempt(candidate, PairedTable(864, 8, 6, 22), ratio="0.5", latency=0.61)
+    script.record("run.finished", "ada", run=run, outcome="proposed")
+    _sealed(script, twin, number=1, rows=5_000, disagreed=0)
+    _released(script, candidate, yes, number=2, shares=("0.1", "1"))
+    for disagreed in (4, 6, 95):
+        _sealed(script, candidate, number=2, rows=2_000, disagreed=disagreed)
+    report = script.put({"kind": "drift", "drifted": True})
+    script.record("drift.reported", MONITOR, {"model": candidate, "report": report}, number=2, drifted=True)
+    seen = {"rows": 200, "disagreed": 95, "e_value": "412.7"}
+    alarm = script.record(
+        "alarm.raised", MONITOR, {"model": candidate}, number=2, detector="twin", cause="decay", evidence=seen
+    )
+    back: dict[str, Any] = {"number": 2, "to": 1, "reason": "decay: twin disagreement", "alarm": alarm.event.id}
+    end = script.record("release.rolled_back", MONITOR, {"model": candidate}, **back)
+    return Story(model, twin, candidate, rejected, (first, no, yes), alarm.event.id, end.index)
+
+
+def _measured(digest: str, twin: str, data: str, table: PairedTable, *, latency: float) -> Evidence:
+    tenth = PairedTable(*(cell // 10 for cell in (table.both_right, table.candidate_only, table.twin_only, 30)))
+    slices: dict[str, Measurement] = {f"quality.paired.slice.class={label}": tenth for label in range(10)}
+    accuracy = (table.both_right + table.candidate_only) / table.n
+    measurements: dict[str, Measurement] = {
+        "quality.accuracy": Estimate(accuracy, n=table.n),
+        "quality.paired": table,
+        "efficiency.latency_ratio": Estimate(latency, latency * 0.97, latency * 1.03, n=200),
+        "efficiency.size_ratio": Estimate(latency, n=1),
+        "calibration.ece": Estimate(0.012, 0.008, 0.017, n=table.n),
+    }
+    return Evidence(digest, twin, data, measurements | slices, {"split": "release", "seed": "7"})
+
+
+def _given(script: Script, run: str, verdict: Verdict, evidence: Sequence[Evidence]) -> str:
+    refs = {
+        "model": verdict.candidate,
+        "parent": verdict.twin,
+        "data": verdict.data,
+        "policy": verdict.policy,
+        "evidence": [script.artifacts.put(e.encode()) for e in evidence],
+        "verdict": script.artifacts.put(verdict.encode()),
+    }
+    objections = [f"{finding.rule}: {finding.outcome}" for finding in verdict.objections]
+    script.record("verdict.given", "ada", refs, run=run, split="release", passed=verdict.passed, objections=objections)
+    return verdict.digest
+
+
+def _released(script: Script, digest: str, verdict: str, *, number: int, shares: Sequence[str]) -> None:
+    script.record("release.proposed", "ada", {"model": digest, "verdict": verdict}, signed=True, number=number)
+    script.record(
+        "release.approved", "grace", {"model": digest}, signed=True, number=number, reason="every gate passed"
+    )
+    for share in shares:
+        script.record("traffic.shifted", MONITOR, {"model": digest}, number=number, share=share)
+
+
+def _sealed(script: Script, digest: str, *, number: int, rows: int, disagreed: int) -> None:
+    batch = script.artifacts.put(f"observations of {number}, {script.now}".encode())
+    refs = {"model": digest, "batch": batch}
+    script.record("batch.sealed", MONITOR, refs, number=number, rows=rows, shadowed=rows // 10, disagreed=disagreed)
+
+
+def _key(name: str) -> Ed25519PrivateKey:
+    """A key that anybody can make again: for tests, never for a service."""
+    return Ed25519PrivateKey.from_private_bytes(bytes.fromhex(canonical.digest(name.encode()).removeprefix("sha256:")))

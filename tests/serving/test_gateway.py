@@ -1,0 +1,406 @@
+import asyncio
+import gzip
+import json
+from collections import Counter
+
+import httpx
+import numpy as np
+import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+
+from pruneguard.serving.gateway import Gateway
+from pruneguard.serving.observing import Reason
+from tests.serving.scene import JSON_ROW, Recorder, Scene, call, gateway, infer, mark, row
+
+
+@pytest.fixture
+def scene(tmp_path):
+    return Scene(tmp_path)
+
+
+def error(response, status):
+    assert response.status_code == status, response.text
+    document = response.json()
+    assert list(document) == ["error"]
+    return document["error"]
+
+
+# -- what answers ---------------------------------------------------------------------------------------------------
+
+
+def test_an_answer_names_its_version_and_its_request(scene):
+    scene.release()
+    response = infer(gateway(scene), {"id": "anna-1", **JSON_ROW})
+    assert response.json() == {
+        "model_name": "digits",
+        "model_version": "1",
+        "id": "anna-1",
+        "outputs": [{"name": "logits", "datatype": "FP32", "shape": [1, 3], "data": [1.0, 10.0, -10.0]}],
+    }
+
+
+def test_a_batch_is_answered_row_by_row(scene):
+    scene.release()
+    document = row([1, 2, 3, 4, 5, 6, 7, 8], shape=[2, 4])
+    assert infer(gateway(scene), document).json()["outputs"][0]["data"] == [1, 10, -10, 1, 26, -26]
+
+
+@pytest.mark.parametrize("output", [False, True])
+@pytest.mark.parametrize("sent", [False, True])
+def test_json_and_binary_tensors_mix_freely(scene, sent, output):
+    scene.release()
+    document = row([1, 2, 3, 4]) | {"outputs": [{"name": "logits", "parameters": {"binary_data": output}}]}
+    content = b""
+    if sent:
+        del document["inputs"][0]["data"]
+        document["inputs"][0]["parameters"] = {"binary_data_size": 16}
+        content = np.array([1, 2, 3, 4], "<f4").tobytes()
+    head = json.dumps(document).encode()
+    headers = {"Inference-Header-Content-Length": str(len(head))} if sent else {}
+    response = infer(gateway(scene), content=head + content, headers=headers)
+    if output:
+        length = int(response.headers["inference-header-content-length"])
+        values = np.frombuffer(response.content[length:], "<f4").tolist()
+    else:
+        values = response.json()["outputs"][0]["data"]
+    assert values == [1, 10, -10]
+
+
+def test_a_compressed_request_is_answered(scene):
+    scene.release()
+    content = gzip.compress(json.dumps(JSON_ROW).encode())
+    assert mark(infer(gateway(scene), content=content, headers={"Content-Encoding": "gzip"})) == 1
+
+
+def test_live_canary_and_fallback_answer_to_their_names_and_nothing_else_does(scene):
+    scene.release()
+    scene.release()
+    scene.release(share=0.1)
+    made = gateway(scene)
+    assert [mark(infer(made, version=number)) for number in (1, 2, 3)] == [1, 2, 3]
+    assert error(infer(made, version=4), 404) == (
+        "version '4' is not served; 'digits' serves 2 (live), 3 (canary 10 %), 1 (fallback)"
+    )
+    scene.shift(3, 1)
+    made.follow(scene.ledger.state())
+    assert "version '1' is not served" in error(infer(made, version=1), 404)
+
+
+def test_the_canary_takes_its_share_and_the_same_id_gets_the_same_version(scene):
+    scene.release()
+    scene.release(share=0.2)
+    made = gateway(scene)
+    ids = [f"request {i}" for i in range(400)]
+    first, second = ([mark(infer(made, {"id": i, **JSON_ROW})) for i in ids] for _ in range(2))
+    assert first == second
+    assert 50 < Counter(first)[2] < 110  # 80 expected, standard deviation 8
+
+
+def test_a_key_is_sticky_whatever_the_request_is_called(scene):
+    scene.release()
+    scene.release(share=0.5)
+    made = gateway(scene)
+    versions = {}
+    for user in range(40):
+        headers = {"PruneGuard-Key": f"user {user}"}
+        versions[user] = {mark(infer(made, {"id": f"{user}/{i}", **JSON_ROW}, headers=headers)) for i in range(5)}
+    assert all(len(seen) == 1 for seen in versions.values())
+    assert set.union(*versions.values()) == {1, 2}
+
+
+def test_a_canary_with_nothing_live_answers_its_share_and_no_more(scene):
+    scene.release(share=0.5)
+    made = gateway(scene)
+    statuses = Counter(infer(made, {"id": str(i), **JSON_ROW}).status_code for i in range(60))
+    assert set(statuses) == {200, 503}
+    assert "nothing is live: 'digits' serves 1 (canary 50 %)" in error(call(made, "GET", "/v2/models/digits"), 503)
+
+
+# -- following the ledger -------------------------------------------------------------------------------------------
+
+
+def test_a_rollback_needs_no_file(scene):
+    scene.release()
+    scene.release()
+    made = gateway(scene)
+    scene.path(1).unlink()
+    scene.roll_back()
+    assert made.follow(scene.ledger.state())
+    assert mark(infer(made)) == 1
+
+
+def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering_and_is_told(scene):
+    observer = Recorder()
+    scene.release()
+    made = gateway(scene, observer)
+    scene.release(stored=False)
+    assert made.follow(scene.ledger.state()) is False
+    assert mark(infer(made)) == 1
+    assert observer.refusals == [("digits", Reason.LOAD_FAILED)]
+    rows = call(made, "POST", "/v2/repository/index").json()
+    assert {row["version"]: row["state"] for row in rows} == {"1": "READY", "2": "UNAVAILABLE"}
+    assert "is not in the artefact store" in rows[-1]["reason"]
+
+
+def test_a_version_that_can_be_loaded_later_is_served_when_it_is_followed_again(scene):
+    scene.release()
+    content = scene.path(1).read_bytes()
+    scene.path(1).unlink()
+    made = gateway(scene)
+    assert "release 1 cannot be loaded: UnavailableError" in error(infer(made), 503)
+    assert call(made, "GET", "/v2/health/ready").status_code == 503
+    scene.artifacts.put(content)
+    assert made.follow(scene.ledger.state())
+    assert mark(infer(made)) == 1
+
+
+def test_bytes_that_were_changed_are_never_served(scene):
+    scene.release()
+    made = gateway(scene)
+    scene.release()
+    scene.path(2).write_bytes(scene.path(1).read_bytes())
+    assert made.follow(scene.ledger.state()) is False
+    assert mark(infer(made)) == 1
+    assert "IntegrityError" in call(made, "POST", "/v2/repository/index").text
+
+
+def test_a_network_that_answers_nonsense_is_not_served(scene):
+    scene.release()
+    made = gateway(scene)
+    scene.release(mark=float("nan"))
+    assert made.follow(scene.ledger.state()) is False
+    assert mark(infer(made)) == 1
+    assert "expected 3 finite logits" in call(made, "POST", "/v2/repository/index").text
+
+
+def test_a_fallback_that_cannot_be_loaded_does_not_hold_up_a_release(scene):
+    scene.release()
+    scene.release()
+    scene.path(1).unlink()
+    made = gateway(scene)
+    assert mark(infer(made)) == 2
+    assert "serves 2 (live)" in error(infer(made, version=1), 404)
+
+
+def test_one_models_broken_release_does_not_hold_up_another_model(tmp_path):
+    digits = Scene(tmp_path)
+    letters = Scene(tmp_path, model="letters", ledger=digits.ledger)
+    digits.release(stored=False, mark=7)
+    letters.release()
+    made = gateway(digits)
+    assert call(made, "POST", "/v2/models/letters/infer", json=JSON_ROW).status_code == 200
+    assert error(infer(made), 503)
+
+
+# -- what is told ---------------------------------------------------------------------------------------------------
+
+
+def test_the_observer_hears_what_was_asked_and_answered(scene):
+    scene.release()
+    observer = Recorder()
+    infer(gateway(scene, observer), {"id": "a", **JSON_ROW})
+    (answer,) = observer.answers
+    assert (answer.model, answer.version, answer.request_id) == ("digits", 1, "a")
+    assert answer.digest == scene.ledger.state().models["digits"].releases[1].digest
+    assert answer.inputs.tolist() == [[1, 2, 3, 4]]
+    assert answer.logits.tolist() == [[1, 10, -10]]
+    assert 0 < answer.seconds < 10
+
+
+class Broken(Recorder):
+    def answered(self, answer):
+        raise RuntimeError("the monitor is ill")
+
+    def refused(self, model, reason):
+        raise RuntimeError("the monitor is ill")
+
+
+def test_a_broken_observer_fails_no_request_and_is_counted(scene):
+    scene.release()
+    made = gateway(scene, Broken())
+    assert mark(infer(made)) == 1
+    assert infer(made, {}).status_code == 400
+    assert made.observer_failures == 2
+
+
+def test_a_refusal_is_told_under_a_closed_set_of_labels(scene):
+    scene.release()
+    observer = Recorder()
+    made = gateway(scene, observer)
+    infer(made, {})
+    infer(made, content=b"a" * 100_001)
+    infer(made, version=9)
+    call(made, "POST", "/v2/models/whatever-a-client-makes-up/infer", json=JSON_ROW)
+    assert observer.refusals == [
+        ("digits", Reason.INVALID),
+        ("digits", Reason.TOO_LARGE),
+        ("digits", Reason.NOT_SERVED),
+        ("", Reason.NOT_SERVED),
+    ]
+
+
+def test_metrics_are_the_observers_own(scene):
+    scene.release()
+    made = gateway(scene)
+    infer(made)
+    response = call(made, "GET", "/metrics")
+    assert response.text == "answers_total 1\n"
+    assert response.headers["content-type"] == "text/plain; version=0.0.4"
+
+
+# -- limits and bad input -------------------------------------------------------------------------------------------
+
+
+def test_a_body_over_the_limit_is_refused_without_being_kept(scene):
+    scene.release()
+    assert "larger than 100000 bytes" in error(infer(gateway(scene), content=b"a" * 100_001), 413)
+
+
+def test_a_bomb_is_refused_at_the_limit(scene):
+    scene.release()
+    bomb = gzip.compress(b"a" * 50_000_000)
+    assert len(bomb) < 100_000
+    assert error(infer(gateway(scene), content=bomb, headers={"Content-Encoding": "gzip"}), 413)
+
+
+def test_inputs_that_overflow_the_model_are_the_callers_error(scene):
+    scene.release()
+    assert "its answer is not finite" in error(infer(gateway(scene), row([3e38] * 4)), 400)
+
+
+def test_more_requests_than_the_limit_are_told_when_to_come_back(scene):
+    scene.release()
+    observer = Recorder()
+    made = gateway(scene, observer, in_flight_max=1)
+    inside, release = asyncio.Event(), asyncio.Event()
+
+    async def slow_body():
+        inside.set()
+        yield json.dumps(JSON_ROW).encode()
+        await release.wait()
+
+    async def both():
+        transport = httpx.ASGITransport(made.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            first = asyncio.create_task(client.post("/v2/models/digits/infer", content=slow_body()))
+            await inside.wait()
+            second = await client.post("/v2/models/digits/infer", json=JSON_ROW)
+            release.set()
+            return await first, second, await client.post("/v2/models/digits/infer", json=JSON_ROW)
+
+    first, second, third = asyncio.run(both())
+    assert (first.status_code, third.status_code) == (200, 200)
+    assert "retry in a second" in error(second, 429)
+    assert second.headers["retry-after"] == "1"
+    assert ("", Reason.BUSY) in observer.refusals
+
+
+@pytest.fixture(scope="module")
+def standing(tmp_path_factory):
+    scene = Scene(tmp_path_factory.mktemp("standing"))
+    scene.release()
+    scene.release(share=0.5)
+    return gateway(scene)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(),
+    lambda inner: st.lists(inner, max_size=3) | st.dictionaries(st.text(), inner, max_size=3),
+    max_leaves=8,
+)
+TENSOR = st.fixed_dictionaries(
+    {},
+    optional={
+        "name": st.just("input") | JSON,
+        "datatype": st.just("FP32") | JSON,
+        "shape": st.just([1, 4]) | st.lists(st.integers(), max_size=3) | JSON,
+        "data": st.just([1, 2, 3, 4]) | st.lists(st.floats() | st.integers(), min_size=4, max_size=4) | JSON,
+        "parameters": st.fixed_dictionaries({}, optional={"binary_data_size": st.integers(0, 20) | JSON}) | JSON,
+    },
+)
+REQUEST = st.fixed_dictionaries(
+    {"inputs": st.lists(TENSOR, max_size=2) | JSON},
+    optional={"id": JSON, "outputs": st.lists(JSON | st.just({"name": "logits"})) | JSON, "parameters": JSON},
+)
+BODY = st.binary(max_size=200) | st.tuples(REQUEST.map(lambda d: json.dumps(d).encode()), st.binary(max_size=20)).map(
+    b"".join
+)
+HEADERS = st.fixed_dictionaries(
+    {},
+    optional={
+        "Inference-Header-Content-Length": st.integers(-5, 500).map(str),
+        "Content-Encoding": st.sampled_from(["gzip", "deflate", "br", "identity", ""]),
+        "PruneGuard-Key": st.text("abc", max_size=3),
+    },
+)
+
+
+@settings(max_examples=150, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@given(body=BODY, headers=HEADERS, version=st.none() | st.integers(0, 3))
+def test_no_request_whatever_is_in_it_is_a_fault_of_the_gateway(standing, body, headers, version):
+    response = infer(standing, content=body, headers=headers, version=version)
+    assert response.status_code in (200, 400, 404, 413, 415)
+    if response.status_code != 200:
+        assert isinstance(response.json()["error"], str)
+
+
+# -- the protocol's paths -------------------------------------------------------------------------------------------
+
+
+def test_a_gateway_is_live_at_once_and_ready_when_a_model_answers(scene):
+    empty = Gateway(scene.artifacts, Recorder(), threads=1, request_bytes_max=1000)
+    assert call(empty, "GET", "/v2/health/live").status_code == 200
+    assert "no model answers yet" in error(call(empty, "GET", "/v2/health/ready"), 503)
+    scene.release()
+    empty.follow(scene.ledger.state())
+    assert call(empty, "GET", "/v2/health/ready").status_code == 200
+
+
+@pytest.mark.parametrize("path", ["/v2", "/v2/"])
+def test_the_server_says_what_it_is_and_can(standing, path):
+    document = call(standing, "GET", path).json()
+    assert document["name"] == "pruneguard"
+    assert "binary_tensor_data" in document["extensions"]
+
+
+def test_a_model_says_what_it_takes_and_gives(standing):
+    document = call(standing, "GET", "/v2/models/digits").json()
+    assert document["versions"] == ["1", "2"]
+    assert document["inputs"] == [{"name": "input", "datatype": "FP32", "shape": [-1, 4]}]
+    assert document["outputs"] == [{"name": "logits", "datatype": "FP32", "shape": [-1, 3]}]
+    assert document["properties"]["standing"] == "live"
+    canary = call(standing, "GET", "/v2/models/digits/versions/2").json()
+    assert canary["properties"]["standing"] == "canary 50 %"
+
+
+@pytest.mark.parametrize("path", ["", "/ready", "/versions/1", "/versions/1/ready", "/versions/2/ready"])
+def test_every_version_that_is_served_has_its_paths(standing, path):
+    assert call(standing, "GET", f"/v2/models/digits{path}").status_code == 200
+
+
+@pytest.mark.parametrize(
+    "path",
+    ["/v2/models/x", "/v2/models/x/ready", "/v2/models/digits/versions/9/ready", "/v2/models/digits/config", "/"],
+)
+def test_what_is_not_there_is_said_in_the_protocols_own_words(standing, path):
+    assert error(call(standing, "GET", path), 404)
+
+
+def test_a_wrong_method_is_said_with_the_right_one(standing):
+    response = call(standing, "GET", "/v2/models/digits/infer")
+    assert "Method Not Allowed" in error(response, 405)
+    assert response.headers["allow"] == "POST"
+
+
+@pytest.mark.parametrize(("body", "count"), [(None, 2), ({}, 2), ({"ready": True}, 2), ({"ready": False}, 2)])
+def test_the_index_lists_every_version(standing, body, count):
+    request = {} if body is None else {"json": body}
+    rows = call(standing, "POST", "/v2/repository/index", **request).json()
+    assert rows[0] == {"name": "digits", "version": "1", "state": "READY", "reason": ""}
+    assert len(rows) == count
+
+
+@pytest.mark.parametrize("body", [b"{", b"[]", b'{"ready": 1}'])
+def test_a_malformed_index_request_is_refused(standing, body):
+    assert error(call(standing, "POST", "/v2/repository/index", content=body), 400)
