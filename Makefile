@@ -12,6 +12,7 @@ PYTHON ?= $(shell for name in python3 python3.14 python3.13 python3.12 python3.1
     $$name $(NEW_ENOUGH) 2>/dev/null && command -v $$name && break; done)
 
 BIN := .venv/bin
+LOCKED := .venv/.locked
 READY := .venv/.installed
 UV := $(shell command -v uv 2>/dev/null)
 TORCH := $(shell grep '^torch==' requirements.lock)
@@ -24,7 +25,7 @@ INSTALL = $(UV) pip install --python $(BIN)/python
 INSTALL_TORCH = $(INSTALL) --no-deps --default-index $(TORCH_INDEX) $(TORCH)
 else
 MAKE_VENV = $(PYTHON) -m venv --clear .venv
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
 INSTALL_TORCH = $(INSTALL) --no-deps --timeout 10 --retries 1 --index-url $(TORCH_INDEX) $(TORCH)
 endif
 
@@ -74,9 +75,10 @@ clean:  ## remove what tools left behind; .venv and var stay
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
 	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Touched last, so that an interrupted installation starts over.
-$(READY): requirements.lock pyproject.toml
-	$(if $(PYTHON),,$(error PruneGuard needs Python 3.11 or newer; found $(or $(shell python3 --version 2>&1),none). Install one, or name it: make PYTHON=/path/to/python3.12))
+# Both stamps are touched last, so that an interrupted installation starts over.
+$(LOCKED): requirements.lock
+	$(if $(PYTHON),,$(error PruneGuard needs Python 3.11 or newer; found $(or $(shell python3 --version 2>&1),none). \
+	    Install one, or name it: make PYTHON=/path/to/python3.12))
 	@$(PYTHON) $(NEW_ENOUGH) || { echo 'PruneGuard needs Python 3.11 or newer; PYTHON=$(PYTHON) is not' >&2; exit 1; }
 	@$(BIN)/python -m pip --version >/dev/null 2>&1 || $(MAKE_VENV)
 ifneq ($(TORCH_INDEX),)
@@ -84,9 +86,12 @@ ifneq ($(TORCH_INDEX),)
 	@$(INSTALL_TORCH) \
 	|| { echo '$(TORCH_INDEX) gave no $(TORCH); looking where pip is configured to find wheels'; \
 	     $(BIN)/python -m pip install --quiet --no-deps --no-index $(TORCH); } \
-	|| { echo 'No CPU build of $(TORCH). Make $(TORCH_INDEX) reachable, or accept PyPI'"'"'s build' \
+	|| { echo 'No $(TORCH) at $(TORCH_INDEX). Make it reachable, or accept what PyPI holds' \
 	          '(on Linux: CUDA, several gigabytes): make TORCH_INDEX=' >&2; exit 1; }
 endif
 	$(INSTALL) -r requirements.lock
+	@touch $@
+
+$(READY): $(LOCKED) pyproject.toml
 	$(INSTALL) --no-deps --no-build-isolation -e .
 	@touch $@

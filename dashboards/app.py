@@ -9,7 +9,7 @@ from dashboards.views import audit_trail, fleet, model, monitoring, releases
 
 ICON = Path(__file__).with_name("icon.png")
 
-st.set_page_config(page_title="PruneGuard", page_icon=str(ICON), layout="wide")
+st.set_page_config(page_title="PruneGuard", page_icon=str(ICON), layout="wide", initial_sidebar_state=220)
 st.logo(str(ICON), size="large")
 chosen = st.navigation(
     [

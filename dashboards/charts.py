@@ -11,6 +11,7 @@ from typing import Any
 import altair as alt
 
 BLUE, VERMILION, GREY = "#2a8fd0", "#d55e00", "#8a8f98"
+SERIES = (BLUE, "#e69f00", "#009e73", "#cc79a7", "#8a6d3b")
 HEIGHT = 320
 
 Row = Mapping[str, Any]
@@ -36,6 +37,7 @@ def tradeoff(candidates: Sequence[Row], *, twin_accuracy: float | None) -> alt.L
         alt.Tooltip("accuracy:Q", title="accuracy, %", format=".2f"),
         alt.Tooltip("interval:N", title="interval, %"),
         alt.Tooltip("kept:Q", title="parameters kept, %", format=".1f"),
+        alt.Tooltip("split:N", title="rows of the split"),
         alt.Tooltip("size:N", title="file"),
         alt.Tooltip("latency:N", title="latency, candidate / twin"),
     ]
@@ -49,68 +51,71 @@ def tradeoff(candidates: Sequence[Row], *, twin_accuracy: float | None) -> alt.L
     return alt.layer(*layers).properties(height=HEIGHT)
 
 
-def evalue(batches: Sequence[Row], *, threshold: float | None) -> alt.LayerChart:
-    """The evidence that the release has decayed (log10 of the e-value) after every sealed batch, and its threshold.
+def evalue(batches: Sequence[Row], *, threshold: float | None, versions: Sequence[str]) -> alt.LayerChart:
+    """The evidence that the version has decayed (log10 of the e-value) after every sealed batch, and its threshold.
 
-    Rows hold batch (position), release, log10, rows, time.
+    Rows hold batch (position), version, log10, rows, time. `versions` keeps one version's colour the same in all plots.
     """
-    ends = [row["log10"] for row in batches] + ([math.log10(threshold)] if threshold else []) + [0.0]
-    layers: list[alt.Chart | alt.LayerChart] = [
-        _series(batches, "log10", "log10 of the e-value", _around(ends), ".2f"),
-    ]
-    if threshold:
-        layers.insert(0, _level(math.log10(threshold), f"alarm at {threshold:g} (log10 = {math.log10(threshold):.1f})"))
-    return alt.layer(*layers).properties(height=HEIGHT)
+    level = math.log10(threshold) if threshold else None
+    domain = _around([0.0, *(row["log10"] for row in batches), *([] if level is None else [level])])
+    series = _series(batches, "log10", "log10 of the e-value", domain, versions)
+    words = f"alarm at {threshold:g}, log10 = {level:.1f}" if level is not None else ""
+    return alt.layer(*([] if level is None else [_level(level, words)]), series).properties(height=HEIGHT)
 
 
-def flips(batches: Sequence[Row], *, certified: float | None) -> alt.LayerChart:
+def flips(batches: Sequence[Row], *, certified: float | None, versions: Sequence[str]) -> alt.LayerChart:
     """Share of shadowed requests that candidate and twin answered differently, and the share certified at the gate.
 
-    Rows hold batch, release, flips (%), rows, time.
+    Rows hold batch, version, flips (%), rows, time.
     """
-    ends = [row["flips"] for row in batches] + ([certified] if certified is not None else []) + [0.0]
-    layers: list[alt.Chart | alt.LayerChart] = [
-        _series(batches, "flips", "answers unlike the twin's, % of shadowed requests", _around(ends, floor=0.0), ".2f"),
-    ]
-    if certified is not None:
-        layers.insert(0, _level(certified, f"certified at the gate: at most {certified:.2f} %"))
-    return alt.layer(*layers).properties(height=HEIGHT)
+    domain = _around([0.0, *(row["flips"] for row in batches), *([] if certified is None else [certified])])
+    series = _series(batches, "flips", "unlike the twin, % of shadowed", domain, versions)
+    words = f"certified at the gate: at most {certified:.2f} %" if certified is not None else ""
+    return alt.layer(*([] if certified is None else [_level(certified, words)]), series).properties(height=HEIGHT)
 
 
 def drift(columns: Sequence[Row]) -> alt.LayerChart:
-    """Drift score of every column against its threshold. Rows hold column, score, threshold, drifted ("drifted"/"steady"), method."""
+    """How far every column moved, in multiples of its threshold. Rows are those of `drifting.columns_of`."""
     base = alt.Chart(alt.Data(values=list(columns)))
     kind = ["drifted", "steady"]
-    y = alt.Y("column:N", title="", sort=None, axis=alt.Axis(labelLimit=220))
     bars = base.mark_bar(height={"band": 0.6}).encode(
-        x=alt.X("score:Q", title="drift score (the tick is the column's threshold)"),
-        y=y,
-        color=alt.Color("drifted:N", title="Column", scale=alt.Scale(domain=kind, range=[VERMILION, BLUE])),
+        x=alt.X("ratio:Q", title="distance from the reference, in multiples of the column's threshold"),
+        y=alt.Y("column:N", title="", sort=None, axis=alt.Axis(labelLimit=220, labelOverlap=False)),
+        color=alt.Color("state:N", title="", legend=None, scale=alt.Scale(domain=kind, range=[VERMILION, BLUE])),
         tooltip=[
             alt.Tooltip("column:N"),
-            alt.Tooltip("score:Q", format=".4f"),
+            alt.Tooltip("state:N"),
+            alt.Tooltip("score:Q", title="distance", format=".4f"),
             alt.Tooltip("threshold:Q", format=".4f"),
             alt.Tooltip("method:N"),
-            alt.Tooltip("drifted:N", title="state"),
         ],
     )
-    ticks = base.mark_tick(thickness=3, color=GREY).encode(x="threshold:Q", y=y)
-    return alt.layer(bars, ticks).properties(height=max(120, 28 * len(columns)))
+    labels = base.mark_text(align="left", dx=5, color=GREY).encode(x="ratio:Q", y=alt.Y("column:N", sort=None, title=""), text="state:N")
+    limit = alt.Chart(alt.Data(values=[{"at": 1}])).mark_rule(strokeDash=[6, 4], color=GREY, strokeWidth=1.5).encode(x="at:Q")
+    return alt.layer(bars, labels, limit).properties(height=70 + 32 * len(columns))
 
 
-def _series(rows: Sequence[Row], name: str, title: str, domain: list[float], form: str) -> alt.LayerChart:
+def _series(
+    rows: Sequence[Row], name: str, title: str, domain: list[float], versions: Sequence[str]
+) -> alt.LayerChart:
+    known = alt.Scale(domain=list(versions), range=[SERIES[at % len(SERIES)] for at in range(len(versions))])
     base = alt.Chart(alt.Data(values=list(rows))).encode(
-        x=alt.X("batch:Q", title="sealed batch, oldest to newest", axis=alt.Axis(tickMinStep=1, format="d")),
+        x=alt.X(
+            "batch:Q",
+            title="sealed batch, oldest to newest",
+            axis=alt.Axis(tickMinStep=1, format="d"),
+            scale=alt.Scale(domain=[1, max(2, *(row["batch"] for row in rows))], nice=False),
+        ),
         y=alt.Y(f"{name}:Q", title=title, scale=alt.Scale(domain=domain, nice=False, zero=False)),
-        color=alt.Color("release:N", title="Release", scale=alt.Scale(scheme="tableau10")),
+        color=alt.Color("version:N", title="", scale=known, legend=alt.Legend(orient="top")),
     )
-    points = base.mark_point(size=60, filled=True).encode(
-        shape=alt.Shape("release:N", title="Release"),
+    points = base.mark_point(size=60, filled=True, opacity=1).encode(
+        shape=alt.Shape("version:N", title="", scale=alt.Scale(domain=list(versions))),
         tooltip=[
-            alt.Tooltip("release:N", title="release"),
-            alt.Tooltip(f"{name}:Q", title=title, format=form),
+            alt.Tooltip("version:N"),
+            alt.Tooltip(f"{name}:Q", title=title, format=".2f"),
             alt.Tooltip("rows:Q", title="requests in the batch"),
-            alt.Tooltip("time:N", title="sealed"),
+            alt.Tooltip("time:N", title="sealed (UTC)"),
         ],
     )
     return alt.layer(base.mark_line(), points)
@@ -126,8 +131,8 @@ def _level(value: float, words: str) -> alt.LayerChart:
     return alt.layer(rule, text)
 
 
-def _around(values: Sequence[float], *, floor: float | None = None) -> list[float]:
+def _around(values: Sequence[float]) -> list[float]:
     """An axis that holds all values with a tenth of room on either side."""
     low, high = min(values, default=0.0), max(values, default=1.0)
     room = 0.1 * (high - low) or 1.0
-    return [low - room if floor is None else max(floor, low - room), high + room]
+    return [low - room, high + room]

@@ -31,7 +31,7 @@ def banner() -> None:
     entries = f"{count(reading.state.size)} ledger entries"
     origin = f" of {plain(reading.state.origin)}" if reading.state.origin else ""
     old = f" · **stale: read {age(reading.read_at)}**" if reading.trouble else ""
-    st.caption(f"{entries}{origin} · as of {clock(reading.read_at)}{old}")
+    st.caption(f"{entries}{origin} · as of {clock(reading.read_at)} UTC{old}")
 
 
 def reading_or_stop() -> Reading:

@@ -56,12 +56,12 @@ def share_text(estimate: Estimate | None) -> str:
     """A share in percent, with its interval where it has one.
 
     >>> share_text(Estimate(0.981, 0.972, 0.988, n=1000))
-    '98.10 % [97.20, 98.80]'
+    '98.10\xa0% [97.20,\xa098.80]'
     """
-    return f"{100 * estimate.value:.2f} %{_interval(estimate, 100, 2)}" if estimate else "–"
+    return f"{100 * estimate.value:.2f}\xa0%{_interval(estimate, 100, 2)}" if estimate else "–"
 
 
 def _interval(estimate: Estimate, times: float, digits: int) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
-    return f" [{times * estimate.low:.{digits}f}, {times * estimate.high:.{digits}f}]"
+    return f" [{times * estimate.low:.{digits}f},\xa0{times * estimate.high:.{digits}f}]"

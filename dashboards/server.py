@@ -10,7 +10,7 @@ import streamlit as st
 import uvicorn
 from starlette.middleware import Middleware
 from starlette.requests import Request
-from starlette.responses import JSONResponse
+from starlette.responses import JSONResponse, RedirectResponse
 from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
@@ -34,6 +34,7 @@ OPTIONS: dict[str, object] = {
     "theme.light.linkColor": "#0b5cad",
     "theme.dark.primaryColor": "#6cb2f5",
     "theme.dark.linkColor": "#6cb2f5",
+    "theme.paddingTop": "2.5rem",
     "theme.headingFontSizes": ["2rem", "1.4rem", "1.15rem"],
 }
 
@@ -54,7 +55,7 @@ def application(settings: Settings) -> st.App:
         SCRIPT,
         # A ledger URL may hold a password, and Streamlit's secrets are its one way to hand a script values.
         secrets={"pruneguard": {"settings": settings.model_dump_json()}},
-        routes=[Route("/healthz", _healthy)],
+        routes=[Route("/healthz", _healthy), Route("/fleet", _home)],
         middleware=[Middleware(_Headers)],
     )
 
@@ -62,6 +63,11 @@ def application(settings: Settings) -> st.App:
 async def _healthy(request: Request) -> JSONResponse:  # noqa: ARG001  # Starlette's signature
     """Whether this process answers. Whether the ledger does is on every page."""
     return JSONResponse({"status": "ok"})
+
+
+async def _home(request: Request) -> RedirectResponse:  # noqa: ARG001
+    """The first page has no address of its own to Streamlit, which would say it does not exist."""
+    return RedirectResponse("/")
 
 
 class _Headers:

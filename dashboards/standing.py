@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 from enum import IntEnum
 
-from dashboards.wording import badge, count, percent
+from dashboards.wording import badge, cause, count, percent
 from pruneguard.ledger.state import Alarm, Model, Release, Role, State, Status
 
 
@@ -76,20 +76,20 @@ def _standing(state: State, model: Model) -> tuple[Standing, str]:
     if newest is None:
         return Standing.NO_RELEASE, _search(model)
     if (alarm := standing_alarm(model)) is not None:
-        return Standing.DECAYED, f"alarm about release {alarm.number}, still in traffic: {alarm.cause}"
+        return Standing.DECAYED, f"alarm about version {alarm.number}, still in traffic: {cause(alarm.cause)}"
     if newest.status is Status.ROLLED_BACK:
         if model.live is None:
-            return Standing.NOTHING_LIVE, f"release {newest.number} was rolled back and no version answers"
+            return Standing.NOTHING_LIVE, f"version {newest.number} was rolled back and no version answers"
         return Standing.ROLLED_BACK, _returned(model, newest, model.live)
     if newest.status is Status.PROPOSED:
         return Standing.AWAITING_APPROVAL, awaits(state, newest)
     if newest.status is Status.APPROVED:
-        return Standing.APPROVED, f"release {newest.number} is approved and waits for its first traffic"
+        return Standing.APPROVED, f"version {newest.number} is approved and waits for its first traffic"
     if (canary := model.canary) is not None:
-        return Standing.CANARY, f"release {canary.number} answers {percent(canary.share, 0)} of the requests"
+        return Standing.CANARY, f"version {canary.number} answers {percent(canary.share, 0)} of the requests"
     if model.live is None:
         return Standing.NOTHING_LIVE, "no version answers"
-    return Standing.HEALTHY, f"release {model.live.number} answers every request; no alarm stands against it"
+    return Standing.HEALTHY, f"version {model.live.number} answers every request; no alarm stands against it"
 
 
 def standing_alarm(model: Model) -> Alarm | None:
@@ -108,13 +108,13 @@ def awaits(state: State, release: Release) -> str:
         if Role.APPROVER in person.roles and person.actor not in release.makers | set(release.approvals)
     )
     whom = ", ".join(able) or "nobody registered can give it: register an approver who did not make it"
-    return f"release {release.number} needs {count(missing)} approval{'s'[: missing > 1]} from: {whom}"
+    return f"version {release.number} needs {count(missing)} approval{'s'[: missing > 1]} from: {whom}"
 
 
 def _returned(model: Model, rolled_back: Release, live: Release) -> str:
     alarm = next((a for a in reversed(model.alarms) if a.number == rolled_back.number), None)
-    because = f"; the alarm said: {alarm.cause}" if alarm else ""
-    return f"release {rolled_back.number} was taken out of traffic, release {live.number} answers{because}"
+    because = f"; {cause(alarm.cause)}" if alarm else ""
+    return f"version {rolled_back.number} was taken out of traffic, version {live.number} answers{because}"
 
 
 def _search(model: Model) -> str:

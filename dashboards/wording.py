@@ -26,6 +26,12 @@ LOOKS: Mapping[str, tuple[str, str]] = {
 }
 
 
+CAUSES: Mapping[str, str] = {
+    "artefact": "the pruned artefact is at fault: the twin is as sure as ever",
+    "input": "the inputs moved: the twin has grown unsure too",
+}
+
+
 def plain(text: object) -> str:
     """Recorded text as Markdown that shows exactly that text: no link, image or markup in a name takes effect.
 
@@ -62,12 +68,17 @@ def moment(text: str) -> datetime:
 
 
 def clock(text: str) -> str:
-    """A recorded time to the second.
+    """A recorded time to the second, in UTC; it never breaks over two lines.
 
-    >>> clock("2026-01-02T03:04:05.000000Z")
-    '2026-01-02 03:04:05 UTC'
+    >>> clock("2026-01-02T03:04:05.000000Z").replace("\\xa0", " ")
+    '2026-01-02 03:04:05'
     """
-    return f"{moment(text):%Y-%m-%d %H:%M:%S} UTC" if text else "–"
+    return f"{moment(text):%Y-%m-%d\xa0%H:%M:%S}" if text else "–"
+
+
+def since(text: str) -> str:
+    """A recorded time and, on the next line, how long ago that was."""
+    return f"{clock(text)}  \n{age(text)}" if text else "–"
 
 
 def age(text: str, now: datetime | None = None) -> str:
@@ -111,19 +122,37 @@ def size(number: float) -> str:
     return f"{number:.0f} B"
 
 
+def facts(value: object) -> str:
+    """A recorded mapping in one line.
+
+    >>> facts({"method": "channels", "ratio": "0.5"})
+    'method channels, ratio 0.5'
+    """
+    if isinstance(value, Mapping):
+        return ", ".join(f"{name.replace('_', ' ')} {facts(item)}" for name, item in value.items())
+    return str(value)
+
+
+def cause(name: str) -> str:
+    """What the cause of an alarm means; one that is not known here is said as it was recorded."""
+    return CAUSES.get(name, name)
+
+
 def sentence(event: Event) -> str:
     """What an event says happened, in one line of plain text."""
     data = event.data
-    about = f"release {data['number']}" if "number" in data else ""
+    about = f"version {data['number']}" if "number" in data else ""
     match event.type:
+        case "release.proposed":
+            return f"{about} proposed for release"
         case "release.approved":
             return f"{about} approved: {data['reason']}"
         case "traffic.shifted":
             return f"{about} takes {percent(float(data['share']), 0)} of the traffic"
         case "release.rolled_back":
-            return f"{about} rolled back to release {data['to']}: {data['reason']}"
+            return f"{about} rolled back to version {data['to']}: {data['reason']}"
         case "alarm.raised":
-            return f"{about}: {data['detector']} says {data['cause']}"
+            return f"{about}: {data['detector']}, because {cause(data['cause'])}"
         case "verdict.given":
             return "passed every rule" if data["passed"] else f"rejected: {', '.join(map(str, data['objections']))}"
         case "batch.sealed":
@@ -137,7 +166,7 @@ def sentence(event: Event) -> str:
         case "run.started" | "run.finished":
             return f"run {data['run']}" + (f": {data['outcome']}" if "outcome" in data else "")
         case "model.pruned":
-            return f"cut with {data['recipe']}"
+            return f"cut: {facts(data['recipe'])}"
         case "ledger.opened":
             return f"as {data['origin']}"
         case _:

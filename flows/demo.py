@@ -51,7 +51,7 @@ def main(settings: Settings, *, serve: bool) -> int:
     own = settings.model_copy(update={"home": settings.home / "demo", "ledger_url": "", "artifacts_url": ""})
     with Terminal() as terminal:
         prepare(own)
-        with Service(own) as service:
+        with Service(own, dashboard=serve) as service:
             checks = demo(own, service)
             terminal.console.print()
             terminal.console.print(table(checks))
@@ -72,7 +72,7 @@ def prepare(settings: Settings) -> None:
     manifest = load_manifest(MANIFEST)
     policy = load_policy(manifest.policy, relative_to=MANIFEST.parent)
     if policy.digest not in ledger.state().policies:
-        signer = load_signer(settings.keys / "grace.key")
+        signer = load_signer(settings.keys_dir / "grace.key")
         releases.adopt(ledger, home.artifacts(settings), policy=policy, signer=signer)
 
 
@@ -80,7 +80,7 @@ def prepare(settings: Settings) -> None:
 def demo(settings: Settings, service: Service) -> list[Check]:
     """Admit, train, search, judge, release, lose it, roll back, and prove all of it to somebody else."""
     report = listener.get()
-    job = begin(MANIFEST, settings, load_signer(settings.keys / "ada.key"))
+    job = begin(MANIFEST, settings, load_signer(settings.keys_dir / "ada.key"))
     outcome = walk(job)
     checks = made(outcome)
     if outcome.passed:
@@ -127,7 +127,7 @@ def verdict_line(outcome: Outcome) -> str:
 @task(cache_policy=NO_CACHE)
 def approve(job: Job, numbers: tuple[int, ...], settings: Settings) -> Check:
     """The author may not; somebody else does."""
-    author, approver, refusals = job.signer, load_signer(settings.keys / "grace.key"), 0
+    author, approver, refusals = job.signer, load_signer(settings.keys_dir / "grace.key"), 0
     for number in numbers:
         if standing(job, number).status is not Status.PROPOSED:
             continue

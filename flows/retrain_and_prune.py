@@ -45,7 +45,7 @@ class Outcome:
 def retrain_and_prune(manifest: str, key: str | None = None) -> Outcome:
     """Admit, train, search, judge, propose. What follows needs somebody else's signature."""
     settings = load_settings()
-    signer = load_signer(Path(key) if key else settings.keys / "ada.key")
+    signer = load_signer(Path(key) if key else settings.keys_dir / "ada.key")
     outcome = walk(begin(Path(manifest), settings, signer))
     lifecycle.finish(outcome.job, "proposed" if outcome.passed else "nothing passed")
     return outcome

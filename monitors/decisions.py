@@ -1,14 +1,11 @@
 """What the monitor does next, decided from values alone. `watch.py` acts on it."""
 
+from monitors.twin import Cause
 from pruneguard.ledger.state import Alarm, Model, Release, Status
 from pruneguard.policy import Action, Policy
 
-from monitors.twin import Cause
 
-
-def next_step(
-    release: Release, *, model: Model, policy: Policy, answered: int, healthy: bool
-) -> float | None:
+def next_step(release: Release, *, model: Model, policy: Policy, answered: int, healthy: bool) -> float | None:
     """The share of the traffic that a release should take next; None to leave it where it is.
 
     An approved release starts with the policy's canary share, or with everything where the model has nothing live to

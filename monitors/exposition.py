@@ -23,6 +23,7 @@ class Metrics:
     def __init__(self) -> None:
         self._registry = registry = CollectorRegistry()
         self._polled = time.monotonic()
+        self._answered: dict[Key, tuple[Counter, Histogram]] = {}
 
         def counter(name: str, text: str, labels: tuple[str, ...] = RELEASE) -> Counter:
             return Counter(f"pruneguard_{name}", text, labels, registry=registry)
@@ -64,15 +65,18 @@ class Metrics:
     # -- traffic: called on the answer's path -------------------------------------------------------------------------
 
     def answered(self, release: Key, *, seconds: float) -> None:
-        labels = _labels(release)
-        self._requests.labels(*labels, "answered").inc()
-        self._seconds.labels(*labels).observe(seconds)
+        if (children := self._answered.get(release)) is None:  # looking labels up costs more than counting
+            labels = _labels(release)
+            children = self._requests.labels(*labels, "answered"), self._seconds.labels(*labels)
+            self._answered[release] = children
+        children[0].inc()
+        children[1].observe(seconds)
 
     def refused(self, model: str, *, reason: str) -> None:
         self._requests.labels(model, "", reason).inc()
 
-    def dropped(self) -> None:
-        self._dropped.inc()
+    def dropped(self, answers: int = 1) -> None:
+        self._dropped.inc(answers)
 
     # -- the twin and its verdict on live traffic ---------------------------------------------------------------------
 
@@ -96,11 +100,11 @@ class Metrics:
         self._evalue.labels(*labels).set(evalue_log10)
         self._loss.labels(*labels).set(loss_max)
 
-    def alarms(self, releases: set[Key]) -> None:
-        """The releases whose alarm stands, out of all that are watched."""
-        self._alarm.clear()
-        for release in releases:
-            self._alarm.labels(*_labels(release)).set(1)
+    def alarm(self, release: Key, *, on: bool) -> None:
+        self._alarm.labels(*_labels(release)).set(on)
+
+    def forget_alarm(self, release: Key) -> None:
+        self._alarm.remove(*_labels(release))
 
     def drift(self, release: Key, *, columns: int) -> None:
         self._drift.labels(*_labels(release)).set(columns)
@@ -111,7 +115,7 @@ class Metrics:
     def forget(self, release: Key) -> None:
         """Take the gauges of a release that has left the traffic out of the exposition; its counters stay."""
         for gauge in (self._twin_share, self._evalue, self._loss, self._drift):
-            gauge.remove_by_labels(dict(zip(RELEASE, _labels(release), strict=True)))
+            gauge.remove(*_labels(release))
 
     # -- what the ledger says -----------------------------------------------------------------------------------------
 

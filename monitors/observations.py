@@ -52,23 +52,33 @@ class Observation:
     divergence: float | None = None
 
 
-def observe(answer: Answer) -> list[Observation]:
-    """The rows of one answer. Rows whose logits are no numbers have neither confidence nor margin: NaN."""
-    likely = np.sort(probabilities(answer.logits), axis=1)
-    margins = likely[:, -1] - likely[:, -2] if likely.shape[1] > 1 else likely[:, -1]
-    described = describe(answer.inputs)
+def observe(answers: Sequence[Answer], *, inputs: Floats, logits: Floats) -> list[Observation]:
+    """The rows of some answers, whose inputs and logits lie stacked in `inputs` and `logits`.
+
+    Rows whose logits are no numbers have neither confidence nor margin: NaN.
+    """
+    likely = np.sort(probabilities(logits), axis=1)
+    confidence, second = likely[:, -1], likely[:, -2] if likely.shape[1] > 1 else 0.0
+    described = describe(inputs)
+    origins = (answer for answer in answers for _ in range(len(answer.inputs)))
     return [
         Observation(
             request_id=answer.request_id,
             time=answer.time,
-            input="sha256:" + hashlib.sha256(np.ascontiguousarray(row).tobytes()).hexdigest(),
-            predicted=int(predicted),
-            confidence=float(top),
-            margin=float(margin),
-            features={name: float(values[index]) for name, values in described.items()},
+            input="sha256:" + hashlib.sha256(row.tobytes()).hexdigest(),
+            predicted=predicted,
+            confidence=top,
+            margin=margin,
+            features=dict(zip(described, values, strict=True)),
         )
-        for index, (row, predicted, top, margin) in enumerate(
-            zip(answer.inputs, predictions(answer.logits), likely[:, -1], margins, strict=True)
+        for answer, row, predicted, top, margin, values in zip(
+            origins,
+            inputs,
+            predictions(logits).tolist(),
+            confidence.tolist(),
+            (confidence - second).tolist(),
+            np.stack(list(described.values()), axis=1).tolist(),
+            strict=True,
         )
     ]
 

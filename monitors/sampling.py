@@ -74,6 +74,11 @@ class BlockSampler(Generic[T]):
         if self.size < 1:
             raise InvalidInputError(f"a block of {self.size}; expected at least one request")
 
+    @property
+    def pending(self) -> int:
+        """Items in the open block: the last ones offered."""
+        return len(self._open)
+
     def offer(self, item: T, margin: float) -> Draw[T] | None:
         """Add one item to the open block; the draw if that filled it."""
         self._open.append((item, self.risk(margin)))

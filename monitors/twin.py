@@ -90,8 +90,8 @@ class Signals:
 class AlarmEvidence:
     """What stood on the counters at the moment the alarm came on."""
 
-    evalue_log10: float
-    threshold_log10: float
+    evalue: float
+    threshold: float
     rows: int
     twin_runs: int
     flips: int
@@ -151,9 +151,14 @@ class TwinMonitor(Generic[T]):
         self.flips += signals.flip
         self.held += self.alarm is not None
         if self.disagreement.alarmed and self.alarm is None:
-            self.alarm = self._evidence()
+            self.alarm = self._counters()
         self.sampler.size = 1 if self.alarm and not self.cause else self.block
         return signals
+
+    @property
+    def healthy(self) -> bool:
+        """Whether the twin was heard and no alarm is on: silence is no health."""
+        return self.twin_runs > 0 and self.alarm is None
 
     @property
     def cause(self) -> Cause | None:
@@ -162,9 +167,9 @@ class TwinMonitor(Generic[T]):
             return None
         return Cause.INPUT if self.uncertainty.alarmed else Cause.ARTEFACT
 
-    def _evidence(self) -> AlarmEvidence:
-        threshold = -math.log10(self.disagreement.alpha)
-        return AlarmEvidence(self.disagreement.log10, threshold, self.rows, self.twin_runs, self.flips)
+    def _counters(self) -> AlarmEvidence:
+        values = self.disagreement.value, 1 / self.disagreement.alpha
+        return AlarmEvidence(*values, rows=self.rows, twin_runs=self.twin_runs, flips=self.flips)
 
     def to_document(self) -> dict[str, Any]:
         """Everything but the open block, whose rows are forgotten unseen."""

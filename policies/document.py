@@ -67,7 +67,7 @@ def _rule(section: documents.Section) -> Rule:
     subject = section.choice("subject", Subject, default=Subject.ANY)
     given = section.rest()
     for field, why in objections(gate, measurement, given):
-        section.refuse(field, f"{why}; see `pruneguard policy explain`")
+        section.refuse(field, why)
     parameters = {key: float(value) for key, value in given.items() if isinstance(value, int | float)}
     return Rule(name, gate, measurement, GATES[gate].complete(parameters), because, remedy, subject)
 

@@ -64,9 +64,13 @@ def _refuse_constant(name: str) -> None:
     raise InvalidInputError(f"{name} is not JSON; send a finite number or null")
 
 
-def _safe_integer(text: str) -> int:
-    if abs(value := int(text)) > 2**53 - 1:
-        raise InvalidInputError(f"the integer {text} does not fit a double; send it as text")
+def _safe_integer(text: str) -> int | float:
+    if len(text) < 23 and abs(int(text)) < 2**53:
+        return int(text)
+    # Canonical JSON writes a double below 1e21 without a point; any other integer could be read in two ways.
+    value = float(text)
+    if abs(value) >= 1e21 or rfc8785.dumps(value) != text.encode():
+        raise InvalidInputError(f"the integer {text[:40]} does not fit a double; send it as text")
     return value
 
 

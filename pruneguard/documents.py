@@ -30,7 +30,7 @@ _FLOATS = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math
 def read(path: Path) -> "Section":
     """The mapping that the file holds.
 
-    Raises InvalidInputError when it is missing, unreadable, over 1 MB, not UTF-8, not YAML, empty, or no mapping, and
+    Raises InvalidInputError when it is missing, unaskedable, over 1 MB, not UTF-8, not YAML, empty, or no mapping, and
     when a key occurs twice.
     """
     return parse(read_bytes(path), path)
@@ -82,12 +82,11 @@ class Section:
     def __init__(self, path: Path, place: str, node: Node) -> None:
         self._path, self._place, self._line = path, place, node.start_mark.line + 1
         if not isinstance(node, MappingNode):
-            raise InvalidInputError(
-                f"{path}:{self._line}: {place.rstrip('.') or 'the document'}: expected keys and values, found {_shown(node)}"
-            )
+            name = place.rstrip(".") or "the document"
+            raise InvalidInputError(f"{path}:{self._line}: {name}: expected keys and values, found {_shown(node)}")
         self._nodes: dict[str, Node] = {}
         self._lines: dict[str, int] = {}
-        self._read: set[str] = set()
+        self._asked: set[str] = set()
         for key, value in node.value:
             name, line = str(key.value), key.start_mark.line + 1
             if name in self._lines:
@@ -100,7 +99,7 @@ class Section:
 
     def text(self, key: str, *, default: str | None = None) -> str:
         """A text that is not blank, in Unicode NFC, its outer white space stripped."""
-        if default is not None and key not in self._nodes:
+        if default is not None and self._lacks(key):
             return default
         value = self._scalar(key, "a text")
         if not isinstance(value, str):
@@ -121,13 +120,13 @@ class Section:
 
     def number(self, key: str, fits: Callable[[float], bool], expected: str, *, default: float | None = None) -> float:
         """A finite number for which `fits` holds; `expected` says in words which ones do."""
-        if default is not None and key not in self._nodes:
+        if default is not None and self._lacks(key):
             return default
         return self._checked(key, self._scalar(key, expected), fits, expected)
 
     def integer(self, key: str, low: int, high: int, *, default: int | None = None) -> int:
         """A whole number from `low` to `high`."""
-        if default is not None and key not in self._nodes:
+        if default is not None and self._lacks(key):
             return default
         expected = f"a whole number from {low} to {high}"
         value = self._scalar(key, expected)
@@ -142,7 +141,7 @@ class Section:
 
     def section(self, key: str) -> "Section | None":
         """The mapping under a key, or None without the key."""
-        if key not in self._nodes:
+        if self._lacks(key):
             return None
         return Section(self._path, f"{self._place}{key}.", self._take(key, "keys and values"))
 
@@ -153,22 +152,25 @@ class Section:
 
     def rest(self) -> dict[str, Scalar]:
         """Every key that was not asked for yet, for somebody else to check; `refuse` reports what they find."""
-        return {key: self._scalar(key, "a value") for key in self._nodes if key not in self._read}
+        return {key: self._scalar(key, "a value") for key in self._nodes if key not in self._asked}
 
     def done(self) -> None:
         """Refuse the keys that nobody asked for."""
         for key in self._nodes:
-            if key not in self._read:
-                self.refuse(key, f"unknown key{_hint(key, self._read) or f'; known are {sorted(self._read)}'}")
+            if key not in self._asked:
+                self.refuse(key, f"unknown key{_hint(key, self._asked) or f'; known are {sorted(self._asked)}'}")
 
     def _fail(self, line: int, key: str, why: str) -> NoReturn:
         raise InvalidInputError(f"{self._path}:{line}: {self._place}{key}: {why}")
 
+    def _lacks(self, key: str) -> bool:
+        self._asked.add(key)
+        return key not in self._nodes
+
     def _take(self, key: str, expected: str) -> Node:
-        self._read.add(key)
-        if key not in self._nodes:
-            unread = [name for name in self._nodes if name not in self._read]
-            close = difflib.get_close_matches(key, unread, n=1)
+        if self._lacks(key):
+            unasked = [name for name in self._nodes if name not in self._asked]
+            close = difflib.get_close_matches(key, unasked, n=1)
             meant = f"; is {close[0]!r} on line {self._lines[close[0]]} meant?" if close else "; add it"
             self.refuse(key, f"missing; expected {expected}{meant}")
         return self._nodes[key]

@@ -23,7 +23,7 @@ def create(settings: Settings, *, admin: str, origin: str | None = None, team: b
 
     What an interrupted call has made already is taken up. Raises InvalidInputError when there is nothing left to do.
     """
-    key_file = settings.keys / "log.key"
+    key_file = settings.keys_dir / "log.key"
     if not key_file.exists():
         new_log_key(key_file, origin or f"{socket.gethostname()}/pruneguard")
     log_key = load_log_key(key_file)
@@ -42,7 +42,7 @@ def create(settings: Settings, *, admin: str, origin: str | None = None, team: b
 
 
 def _signer(settings: Settings, actor: str) -> Signer:
-    path = settings.keys / f"{actor}.key"
+    path = settings.keys_dir / f"{actor}.key"
     return load_signer(path) if path.exists() else new_signer(path, actor)
 
 
@@ -54,7 +54,7 @@ def register(ledger: Ledger, *, actor: str, public_key: str, roles: list[Role], 
 
 def exists(settings: Settings) -> bool:
     """Whether `create` has been here."""
-    return (settings.keys / "log.key").exists()
+    return (settings.keys_dir / "log.key").exists()
 
 
 def open_ledger(settings: Settings, *, verify: bool = False) -> Ledger:
@@ -63,7 +63,7 @@ def open_ledger(settings: Settings, *, verify: bool = False) -> Ledger:
     Raises UnavailableError where none was made, IntegrityError where bytes and checkpoint disagree.
     """
     _require(settings)
-    return Ledger.open(settings.ledger, key=load_log_key(settings.keys / "log.key"), verify=verify)
+    return Ledger.open(settings.ledger, key=load_log_key(settings.keys_dir / "log.key"), verify=verify)
 
 
 def read_ledger(settings: Settings, *, verify: bool = False) -> Ledger:

@@ -29,7 +29,7 @@ from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.manifest import Manifest
 from pruneguard.policy import Policy
-from pruneguard.pruning import channels, export, weights
+from pruneguard.pruning import channels, export, matching, weights
 from pruneguard.reporting import listener
 from pruneguard.verdict import Verdict
 from pruneguard.workload import Snapshot, Workload, load
@@ -72,7 +72,7 @@ def begin(
     workload = load(manifest.workload_file, manifest.workload_class)
     snapshot = workload.data(data_dir)
     data_quality.require_usable(snapshot)
-    pruning.require_matching(workload, snapshot)
+    matching.require_matching(workload, snapshot)
     state = ledger.state()
     if policy.digest not in state.policies:
         raise InvalidInputError(

@@ -43,6 +43,12 @@ class Settings(BaseSettings):
     """Largest request body the gateway reads."""
 
     @property
+    def environ(self) -> dict[str, str]:
+        """These settings as a child process reads them, whatever folder it runs in."""
+        values = ((name, v.resolve() if isinstance(v, Path) else v) for name, v in self.model_dump().items())
+        return {PREFIX + name.upper(): str(value) for name, value in values}
+
+    @property
     def ledger(self) -> str:
         return self.ledger_url or f"sqlite:///{self.home / 'ledger.sqlite'}"
 
@@ -51,7 +57,7 @@ class Settings(BaseSettings):
         return self.artifacts_url or str(self.home / "artifacts")
 
     @property
-    def keys(self) -> Path:
+    def keys_dir(self) -> Path:
         return self.home / "keys"
 
     @property

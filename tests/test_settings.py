@@ -20,7 +20,7 @@ def test_a_variable_sets_its_field() -> None:
     settings = load_settings({"PRUNEGUARD_HOME": "/srv/pg", "PRUNEGUARD_GATEWAY_PORT": "0", "PATH": "/usr/bin"})
     assert settings.home == Path("/srv/pg")
     assert settings.gateway_port == 0
-    assert settings.keys == Path("/srv/pg/keys")
+    assert settings.keys_dir == Path("/srv/pg/keys")
     assert settings.observations == Path("/srv/pg/observations")
 
 

@@ -23,7 +23,6 @@ def test_the_lock_is_exact_and_names_no_build_that_one_index_alone_carries() -> 
 
 
 @pytest.mark.slow
-@pytest.mark.filterwarnings("ignore::DeprecationWarning")
 def test_prefect_runs_a_flow_in_its_embedded_server() -> None:
     from prefect import flow, task
     from prefect.testing.utilities import prefect_test_harness

@@ -1,6 +1,8 @@
 """Audit trail: every entry of the ledger, one entry with its proof, and the whole of it verified on the spot."""
 
+import json
 import math
+from collections.abc import Sequence
 
 import streamlit as st
 
@@ -12,6 +14,8 @@ from pruneguard.errors import PruneGuardError
 from pruneguard.ledger.events import CATALOGUE
 
 PAGE_ROWS = 25
+ALL = "All"
+SEALS = {True: badge("verified", "✓", "green"), False: badge("does not verify", "✕", "red")}
 
 GUARANTEE = (
     "**Guarantee: self-signed only.** The ledger's own key signs every checkpoint, and people's keys their decisions. "
@@ -26,8 +30,8 @@ def page() -> None:
     reading = frame.book().now()
     if not reading.state.size:
         st.stop()
-    found = _search(reading)
-    _one(reading, found)
+    _search(reading)
+    _one(reading)
 
 
 def _verification(reading: Reading) -> None:
@@ -39,7 +43,7 @@ def _verification(reading: Reading) -> None:
         if reading.trouble is None:
             st.success(
                 f"All {count(reading.state.size)} entries hash to the root in the checkpoint that the ledger's key "
-                f"signed. Verified {clock(reading.read_at)}.",
+                f"signed. Verified {clock(reading.read_at)} UTC.",
                 icon="✅",
             )
         else:
@@ -48,27 +52,94 @@ def _verification(reading: Reading) -> None:
         st.warning(f"Entry #{index} broke a rule and has no effect: {plain(why)}")
 
 
-def _search(reading: Reading) -> list[int]:
+def _search(reading: Reading) -> None:
     left, middle, right = st.columns(3)
     types = left.multiselect("Type of event", sorted(CATALOGUE), key="type", bind="query-params", placeholder="All")
-    models = ["All", *sorted(reading.state.models)]
-    model = middle.selectbox("About model", models, key="about", bind="query-params")
+    about = middle.selectbox("About model", [ALL, *sorted(reading.state.models)], key="about", bind="query-params")
     text = right.text_input(
         "Text in the event", key="text", bind="query-params", placeholder="A name, a reason, a digest", max_chars=200
     )
     try:
-        found = frame.book().find(types=types, model=None if model == "All" else model, text=text or "")
+        found = frame.book().find(types=types, model=None if about == ALL else about, text=text or "")
+        lines = frame.book().lines(_page(found.indices))
     except PruneGuardError as error:
         st.warning(f"The log cannot be searched: {plain(error)}")
-        return []
+        return
     if found.stopped_at is not None:
-        st.caption(f"The newest {count(SEARCHED_MAX)} were searched, back to entry #{found.stopped_at}. Narrow by type or model.")
-    return list(_page(found.indices))
+        st.caption(
+            f"The newest {count(SEARCHED_MAX)} were searched, back to entry #{found.stopped_at}. "
+            "Narrow by type or model."
+        )
+    if not lines:
+        st.info("No entry matches. Clear a filter.")
+        return
+    st.table([_row(reading, line) for line in lines], border="horizontal", alt="Ledger entries, newest first")
 
 
-def _page(indices):  # type: ignore[no-untyped-def]
+def _page(indices: Sequence[int]) -> Sequence[int]:
     pages = max(1, math.ceil(len(indices) / PAGE_ROWS))
-    at = 1
-    if pages > 1:
-        at = st.number_input(f"Page (1 to {pages})", 1, pages, 1, width=200)
+    if pages == 1:
+        st.caption(f"{count(len(indices))} entries, newest first")
+        return indices
+    at = st.number_input(
+        f"Page, of {pages} ({count(len(indices))} entries, newest first)", 1, pages, 1, key="page", width=320
+    )
     return indices[(at - 1) * PAGE_ROWS : at * PAGE_ROWS]
+
+
+def _row(reading: Reading, line: Line) -> dict[str, str]:
+    event = line.entry.event
+    return {
+        "Entry": f"#{line.index}",
+        "When (UTC)": clock(event.time),
+        "Event": plain(event.type),
+        "Model": plain(event.data.get("model", "–")),
+        "By": plain(event.actor),
+        "Signature": _seal(reading, line),
+        "What": plain(sentence(event)) or "–",
+    }
+
+
+def _seal(reading: Reading, line: Line) -> str:
+    stands, _ = signature(reading.state, line.entry)
+    return "–" if stands is None else SEALS[stands]
+
+
+def _one(reading: Reading) -> None:
+    """One entry, its signature and its proof, read and checked when asked for."""
+    st.subheader("One entry, proven")
+    last = reading.state.size - 1
+    if st.session_state.get("entry", 0) > last:  # an address may name an entry that is not there
+        st.warning(f"There is no entry #{st.session_state['entry']}; the newest is #{last}.")
+        st.session_state["entry"] = last
+    index = st.number_input("Entry", 0, last, last, key="entry", bind="query-params", width=200)
+    try:
+        line = frame.book().lines([index])[0]
+        proof = frame.book().prove(index)
+    except PruneGuardError as error:
+        st.error(f"Entry #{index} cannot be proven: {plain(error)}")
+        return
+    stands, words = signature(reading.state, line.entry)
+    inclusion = (
+        f"The signed tree of {count(proof.size)} entries holds exactly these bytes as entry #{index}: "
+        f"{len(proof.hashes)} hashes lead from their leaf to the root of the checkpoint."
+        if proof.included
+        else f"The bytes stored as entry #{index} are **not** those in the signed tree. They were changed."
+    )
+    st.markdown(f"{SEALS[proof.included]} **Inclusion.** {inclusion}")
+    st.markdown(f"{badge('unsigned', '–', 'gray') if stands is None else SEALS[stands]} **Signature.** {plain(words)}")
+    st.caption(f"{line.entry.event.type}, {count(len(line.raw))} bytes, as hashed")
+    st.code(_pretty(line), language="json", wrap_lines=True)
+    with st.expander("Raw bytes, hashes and proof"):
+        st.code(line.raw.decode(), language=None, wrap_lines=True)
+        st.code(f"leaf  {proof.leaf.hex()}\nroot  {proof.root.hex()}", language=None)
+        st.code(proof.file.decode(), language=None)
+        st.download_button(
+            "Download the proof (C2SP tlog-proof)", proof.file, f"entry-{index}.tlog-proof", "text/plain", on_click="ignore"
+        )
+
+
+def _pretty(line: Line) -> str:
+    """The event as a person reads it, out of its envelope; the bytes that count stand below."""
+    envelope = line.entry.envelope
+    return json.dumps(json.loads(envelope.payload if envelope else line.raw), indent=2, ensure_ascii=False)

@@ -4,7 +4,8 @@ import streamlit as st
 
 from dashboards import frame
 from dashboards.standing import Assessment, Standing, fleet
-from dashboards.wording import age, clock, count, percent, plain, short
+from dashboards.views import model, monitoring, releases
+from dashboards.wording import count, percent, plain, short, since
 
 CARDS_MAX = 12
 
@@ -43,7 +44,7 @@ def _totals(models: list[Assessment]) -> None:
             ("▼ In trouble", trouble),
             ("✎ Awaiting approval", waiting),
             ("◐ In canary", canaries),
-            ("Requests answered", sum(a.rows for a in models)),
+            ("Requests sealed", sum(a.rows for a in models)),
         ],
         strict=True,
     ):
@@ -55,8 +56,9 @@ def _card(assessment: Assessment) -> None:
         st.markdown(f"{assessment.standing.badge} **{plain(assessment.model)}**")
         st.markdown(plain(assessment.why[:1].upper() + assessment.why[1:]) + ".")
         with st.container(horizontal=True):
-            for view, label in (("model", "Evidence"), ("monitoring", "Monitoring"), ("releases", "Releases")):
-                st.page_link(frame.PAGES[view], label=label, query_params={"model": assessment.model})
+            for view in (model, monitoring, releases):
+                name = view.__name__.rpartition(".")[2]
+                st.page_link(st.Page(view.page, url_path=name), label=name.title(), query_params={"model": assessment.model})
 
 
 def _row(assessment: Assessment) -> dict[str, str]:
@@ -64,9 +66,9 @@ def _row(assessment: Assessment) -> dict[str, str]:
     return {
         "State": assessment.standing.badge,
         "Model": f"**{plain(assessment.model)}**",
-        "Live": f"release {live.number} {short(live.digest)}" if live else "none",
-        "Live since": f"{clock(live.changed_at)} ({age(live.changed_at)})" if live else "–",
-        "Canary": f"release {canary.number} at {percent(canary.share, 0)}" if canary else "–",
+        "Live": f"version {live.number}  \n{short(live.digest)}" if live else "none",
+        "Live since (UTC)": since(live.changed_at) if live else "–",
+        "Canary": f"version {canary.number}  \n{percent(canary.share, 0)} of traffic" if canary else "–",
         "Requests": count(assessment.rows),
-        "Last alarm": f"{clock(alarm.time)} ({age(alarm.time)}), release {alarm.number}" if alarm else "never",
+        "Last alarm (UTC)": f"{since(alarm.time)}, version {alarm.number}" if alarm else "never",
     }

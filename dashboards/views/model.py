@@ -9,7 +9,7 @@ from dashboards import charts, frame
 from dashboards.measures import Measures
 from dashboards.reading import Book, Reading
 from dashboards.standing import assess
-from dashboards.wording import badge, clock, count, look, plain, short
+from dashboards.wording import badge, clock, count, facts, look, plain, short, since
 from pruneguard.errors import PruneGuardError
 from pruneguard.ledger.state import GivenVerdict, Model
 from pruneguard.verdict import Finding, Verdict
@@ -26,7 +26,7 @@ def page() -> None:
     _tradeoff(model, measures)
     _versions(model, measures)
     _verdict(model, measures)
-    _rejected(model)
+    _rejected(model, measures)
     _lineage(model)
 
 
@@ -70,6 +70,7 @@ def _point(verdict: GivenVerdict, measures: Measures) -> dict[str, Any]:
         "low": low,
         "high": high,
         "interval": "–" if low is None or high is None else f"{low:.2f} to {high:.2f}",
+        "split": verdict.split,
         "size": measures.size_text,
         "latency": measures.latency_text,
     }
@@ -85,14 +86,13 @@ def _versions(model: Model, measures: Mapping[str, Measures]) -> None:
         of = measures.get(release.verdict, NOTHING)
         rows.append(
             {
-                "Version": f"**{release.number}** {short(release.digest)}",
+                "Version": f"**{release.number}**  \n{short(release.digest)}",
                 "State": look(release.status),
-                "Since": clock(release.changed_at),
+                "Since (UTC)": since(release.changed_at),
                 "Accuracy [95 %]": of.accuracy_text,
                 "Parameters kept": of.kept_text,
                 "Latency / twin's": of.latency_text,
                 "File": of.size_text,
-                "Proposed by": plain(release.author),
                 "Approved by": plain(", ".join(release.approvals)) or "–",
             }
         )
@@ -112,7 +112,7 @@ def _verdict(model: Model, measures: Mapping[str, Measures]) -> None:
         version = f"version {released[verdict.digest]}, " if verdict.digest in released else ""
         words = "passed" if verdict.passed else f"rejected for {count(len(verdict.objections))} reason(s)"
         kept = measures[verdict.digest].kept_text
-        return f"#{verdict.index}  {version}{words}, {kept} of the parameters"
+        return f"#{verdict.index}: {version}{words}, {kept} of the parameters, {verdict.split} split"
 
     at = st.selectbox("Verdict", range(len(given)), format_func=label, width=640)
     try:
@@ -131,8 +131,8 @@ def _verdict(model: Model, measures: Mapping[str, Measures]) -> None:
     _digests("Digests of this verdict", _names(document, given[at]))
 
 
-def _said(document: Verdict) -> str:
-    return badge("passed", "✓", "green") if document.passed else badge("rejected", "✕", "red")
+def _said(verdict: Verdict | GivenVerdict) -> str:
+    return badge("passed", "✓", "green") if verdict.passed else badge("rejected", "✕", "red")
 
 
 def _worst_first(document: Verdict) -> list[Finding]:
@@ -150,33 +150,26 @@ def _finding(finding: Finding) -> dict[str, str]:
     }
 
 
-def _rejected(model: Model) -> None:
+def _rejected(model: Model, measures: Mapping[str, Measures]) -> None:
     rejected = [verdict for verdict in reversed(model.verdicts) if not verdict.passed]
     if not rejected:
         return
-    st.subheader("Rejected candidates")
-    st.table(
-        [
-            {
-                "Candidate": short(verdict.candidate),
-                "Entry": f"#{verdict.index}",
-                "Every reason": _reasons(frame.book(), verdict),
-            }
-            for verdict in rejected
-        ],
-        border="horizontal",
-        alt="Rejected candidates with every reason",
-    )
+    st.subheader("Rejected candidates, with every reason")
+    for verdict in rejected:
+        kept = measures[verdict.digest].kept_text
+        with st.container(border=True):
+            st.markdown(f"{_said(verdict)} {short(verdict.candidate)}, {kept} of the parameters, entry #{verdict.index}")
+            st.markdown("\n".join(f"- {reason}" for reason in _reasons(frame.book(), verdict)))
 
 
-def _reasons(book: Book, verdict: GivenVerdict) -> str:
+def _reasons(book: Book, verdict: GivenVerdict) -> list[str]:
     try:
         found = book.verdict(verdict.digest).objections
     except PruneGuardError:
-        return plain(", ".join(verdict.objections))  # the log names the rules even where the document is lost
-    return "  \n".join(
-        f"**{plain(f.rule)}**: {plain(f.observed)}, required {plain(f.required)} ({f.outcome.value})" for f in found
-    )
+        return [plain(reason) for reason in verdict.objections]  # the log names them even where the document is lost
+    return [
+        f"**{plain(f.rule)}** ({f.outcome.value}): {plain(f.observed)}; required {plain(f.required)}" for f in found
+    ]
 
 
 def _lineage(model: Model) -> None:
@@ -196,15 +189,15 @@ def _lineage(model: Model) -> None:
     for event in cuts:
         candidate = event.refs["model"]
         verdict = judged.get(candidate)
-        said = "–" if verdict is None else look_of(verdict)
+        said = "–" if verdict is None else _said(verdict)
         rows.append(
             {
                 "Dense twin": short(event.refs["parent"]),
-                "How it was cut": f"→ {plain(event.data['recipe'])} →",
+                "How it was cut": f"→ {plain(facts(event.data['recipe']))} →",
                 "Candidate": short(candidate),
                 "Verdict": said,
                 "Version": str(versions.get(candidate, "–")),
-                "Cut": clock(event.time),
+                "Cut (UTC)": clock(event.time),
             }
         )
     st.table(rows, border="horizontal", alt="From twin to candidate, newest first")
@@ -212,14 +205,10 @@ def _lineage(model: Model) -> None:
         "Digests of the lineage",
         {
             f"{name} of #{position}": event.refs[key]
-            for position, event in zip((v for v in range(len(cuts), 0, -1)), cuts, strict=True)
+            for position, event in zip(range(len(cuts), 0, -1), cuts, strict=True)
             for name, key in (("twin", "parent"), ("candidate", "model"), ("lineage", "lineage"))
         },
     )
-
-
-def look_of(verdict: GivenVerdict) -> str:
-    return badge("passed", "✓", "green") if verdict.passed else badge("rejected", "✕", "red")
 
 
 def _names(document: Verdict, given: GivenVerdict) -> dict[str, str]:

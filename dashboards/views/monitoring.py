@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboards import charts, frame
 from dashboards.drifting import columns_of
-from dashboards.wording import age, clock, count, percent, plain
+from dashboards.wording import age, cause, clock, count, facts, percent, plain, since
 from pruneguard.errors import PruneGuardError
 from pruneguard.evidence import Estimate
 from pruneguard.ledger.state import Model
@@ -18,6 +18,9 @@ BLIND = (
     "with the data it was judged on. When the world changes so that both models become wrong alike on inputs that "
     "look the same, nothing here moves: only labels can show it."
 )
+
+
+LOG10_MAX = 300.0  # an e-value beyond what a double holds is drawn here; no decision needs to tell such apart
 
 
 def page() -> None:
@@ -43,50 +46,63 @@ def _decay(model: Model) -> None:
     newest = model.batches[-1]
     release = model.releases[newest["number"]]
     certified = _certified_flips(model, release.verdict)
-    of_release = [row for row in batches if row["release"] == f"release {release.number}"]
+    of_release = [row for row in batches if row["version"] == f"version {release.number}"]
     threshold = number(newest.get("threshold"))
     value = number(newest.get("evalue"))
     flips, twins = (sum(row[key] for row in of_release) for key in ("flip_count", "twin_runs"))
-    cells = st.columns(4)
-    cells[0].metric(
-        f"Evidence of decay, release {release.number}",
-        "–" if value is None else f"{value:.3g}",
-        f"alarm at {threshold:g}" if threshold else None,
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-        help="An e-value: under a healthy release it exceeds t with probability at most 1/t, however long one watches.",
+    lost = number(newest.get("accuracy_lost_max"))
+    cells = zip(
+        st.columns(5),
+        (
+            (
+                "Evidence of decay",
+                "–" if value is None else f"{value:.3g}",
+                f"version {release.number}, " + (f"alarm at {threshold:g}" if threshold else "no threshold"),
+                "An e-value: under a healthy version it exceeds t with probability at most 1/t, however long one watches.",
+            ),
+            (
+                "Unlike the twin",
+                percent(flips / twins, 2) if twins else "–",
+                "no certified bound" if certified is None else f"certified at most {certified:.2f} %",
+                "Share of the shadowed requests that twin and pruned version answered differently.",
+            ),
+            (
+                "Accuracy lost, at most",
+                percent(lost, 2),
+                "to pruning, so far",
+                "Bound on what this version loses against its twin on the traffic it saw; it needs no labels.",
+            ),
+            (
+                "Requests sealed",
+                count(sum(row["rows"] for row in of_release)),
+                f"{count(twins)} shadowed by the twin",
+                f"Answered by version {release.number} and sealed in batches.",
+            ),
+            (
+                "Observations lost",
+                count(sum(row["dropped"] for row in batches)),
+                f"newest batch {age(newest['time'])}",
+                "What full queues dropped: monitoring never holds up an answer.",
+            ),
+        ),
+        strict=True,
     )
-    cells[1].metric(
-        "Answers unlike the twin's",
-        percent(flips / twins, 2) if twins else "–",
-        f"certified at most {certified:.2f} %" if certified is not None else "no certified bound",
-        delta_color="off",
-        delta_arrow="off",
-        border=True,
-    )
-    cells[2].metric(
-        "Requests, this release", count(sum(row["rows"] for row in of_release)), f"{count(twins)} shadowed by the twin",
-        delta_color="off", delta_arrow="off", border=True,
-    )  # fmt: skip
-    cells[3].metric(
-        "Observations lost", count(sum(row["dropped"] for row in batches)), f"newest batch {age(newest['time'])}",
-        delta_color="off", delta_arrow="off", border=True,
-        help="What a full queue dropped: monitoring never holds up an answer.",
-    )  # fmt: skip
+    for cell, (label, shown, beside, why) in cells:
+        cell.metric(label, shown, beside, delta_color="off", delta_arrow="off", border=True, help=why)
+    versions = list(dict.fromkeys(row["version"] for row in batches))
     left, right = st.columns(2)
     with left:
         st.subheader("Evidence of decay")
         rows = [row for row in batches if row["log10"] is not None]
         if rows:
-            st.altair_chart(charts.evalue(rows, threshold=threshold), alt="e-value after every sealed batch")
+            st.altair_chart(charts.evalue(rows, threshold=threshold, versions=versions), alt="e-value after every sealed batch")
         else:
             st.caption("The sealed batches carry no e-value: their release has no certified bound to be tested against.")
     with right:
         st.subheader("Disagreement with the twin")
         rows = [row for row in batches if row["flips"] is not None]
         if rows:
-            st.altair_chart(charts.flips(rows, certified=certified), alt="share of flips in every sealed batch")
+            st.altair_chart(charts.flips(rows, certified=certified, versions=versions), alt="share of flips in every sealed batch")
         else:
             st.caption("No request was shadowed by the twin yet.")
 
@@ -98,7 +114,7 @@ def _drift(model: Model) -> None:
         return
     newest = model.drift[-1]
     st.markdown(
-        f"Release {newest['number']}, {clock(newest['time'])} ({age(newest['time'])}): "
+        f"Version {newest['number']}, {clock(newest['time'])} UTC ({age(newest['time'])}): "
         f"**{newest['drifted']}** of {newest.get('columns', '?')} columns drifted."
     )
     book = frame.book()
@@ -127,11 +143,10 @@ def _alarms(model: Model) -> None:
     st.table(
         [
             {
-                "Raised": f"{clock(alarm.time)} ({age(alarm.time)})",
-                "Release": f"release {alarm.number}, now {model.releases[alarm.number].status.value}",
-                "Detector": plain(alarm.detector),
-                "Cause": plain(alarm.cause),
-                "Evidence": plain(alarm.data.get("evidence", "–")),
+                "Raised (UTC)": since(alarm.time),
+                "Version": f"{alarm.number}, now {model.releases[alarm.number].status.value}",
+                "What": f"{plain(alarm.detector)}: {plain(cause(alarm.cause))}",
+                "Evidence": plain(facts(alarm.data.get("evidence", "–"))),
             }
             for alarm in reversed(model.alarms)
         ],
@@ -144,13 +159,13 @@ def _batch_row(position: int, batch: Mapping[str, Any]) -> dict[str, Any]:
     value, twins, flips = number(batch.get("evalue")), int(batch.get("twin_runs", 0)), int(batch.get("flips", 0))
     return {
         "batch": position + 1,
-        "release": f"release {batch['number']}",
+        "version": f"version {batch['number']}",
         "rows": int(batch.get("rows", 0)),
         "twin_runs": twins,
         "flip_count": flips,
         "dropped": int(batch.get("dropped", 0)),
         "flips": 100 * flips / twins if twins else None,
-        "log10": math.log10(value) if value is not None and value > 0 else None,
+        "log10": min(math.log10(value), LOG10_MAX) if value is not None and value > 0 else None,
         "time": clock(batch["time"]),
     }
 
@@ -166,9 +181,9 @@ def _certified_flips(model: Model, verdict: str) -> float | None:
 
 
 def number(text: object) -> float | None:
-    """A finite number that travelled as text; None where there is none."""
+    """A number that travelled as text; None where there is none."""
     try:
         value = float(str(text))
     except ValueError:
         return None
-    return value if math.isfinite(value) else None
+    return None if math.isnan(value) else value

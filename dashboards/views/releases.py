@@ -8,7 +8,7 @@ import streamlit as st
 from dashboards import frame
 from dashboards.reading import Line, Reading
 from dashboards.standing import awaits
-from dashboards.wording import age, clock, count, look, percent, plain, sentence, short
+from dashboards.wording import age, clock, count, look, percent, plain, sentence, short, since
 from pruneguard.errors import PruneGuardError
 from pruneguard.ledger.state import Model, Release, Role, State, Status
 from pruneguard.policy import Policy
@@ -53,7 +53,7 @@ def _canary(model: Model, canary: Release) -> None:
     policy = _policy(canary)
     st.markdown(
         f"{look(Status.CANARY)} **Version {canary.number}** answers {percent(canary.share, 0)} of the requests "
-        f"since {clock(canary.changed_at)} ({age(canary.changed_at)})."
+        f"since {clock(canary.changed_at)} UTC ({age(canary.changed_at)})."
     )
     if policy is not None:
         needed = policy.canary.requests_min
@@ -81,7 +81,7 @@ def _row(state: State, release: Release) -> dict[str, str]:
     return {
         "Version": f"**{release.number}** {short(release.digest)}",
         "State": look(release.status),
-        "Since": f"{clock(release.changed_at)} ({age(release.changed_at)})",
+        "Since (UTC)": since(release.changed_at),
         "Traffic": percent(release.share, 0),
         "Approvals": f"{len(release.approvals)} of {needed}" + (f": {plain(', '.join(release.approvals))}" * bool(release.approvals)),
         "Made by": plain(", ".join(sorted(release.makers))),
@@ -172,9 +172,10 @@ def _timeline(model: Model) -> None:
     st.table(
         [
             {
-                "When": f"{clock(line.entry.event.time)} ({age(line.entry.event.time)})",
+                "When (UTC)": clock(line.entry.event.time),
+                "Age": age(line.entry.event.time).replace(" ", "\xa0"),
                 "Event": plain(line.entry.event.type),
-                "By": plain(line.entry.event.actor) + (" ✍ signed" if line.entry.envelope else ""),
+                "By": plain(line.entry.event.actor) + (" (signed)" if line.entry.envelope else ""),
                 "What": plain(sentence(line.entry.event)),
                 "Entry": f"#{line.index}",
             }

@@ -32,7 +32,7 @@ class Digits:
             nn.Linear(64 * 2 * 2, 10),
         )
 
-    def data(self, directory: Path) -> Snapshot:  # noqa: ARG002 - the rows are inside scikit-learn
+    def data(self, directory: Path) -> Snapshot:  # nothing to look up: the rows are inside scikit-learn
         bunch = load_digits()
         _, first = np.unique(bunch.data, axis=0, return_index=True)  # no row may stand in two splits
         x = (bunch.images[np.sort(first), None] / 16).astype(np.float32)

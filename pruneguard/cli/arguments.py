@@ -39,7 +39,7 @@ def with_key(sub: argparse.ArgumentParser, default: str) -> argparse.ArgumentPar
 
 def key_file(args: argparse.Namespace, settings: "Settings") -> Path:
     """The key given, or the one that `init --team` made for this role."""
-    return args.key or settings.keys / f"{args.key_default}.key"
+    return args.key or settings.keys_dir / f"{args.key_default}.key"
 
 
 def signer(args: argparse.Namespace, settings: "Settings") -> "Signer":

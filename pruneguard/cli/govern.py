@@ -53,7 +53,7 @@ def _init(args: argparse.Namespace) -> int:
 
     known = settings()
     ledger = home.create(known, admin=args.admin, origin=args.origin, team=args.team)
-    print(f"ledger {ledger.state().origin!r} opened in {known.home.resolve()}; keys lie in {known.keys}")
+    print(f"ledger {ledger.state().origin!r} opened in {known.home.resolve()}; keys lie in {known.keys_dir}")
     print("next: pruneguard approve --policy NAME_OR_FILE, then pruneguard run MANIFEST")
     return 0
 
@@ -61,7 +61,7 @@ def _init(args: argparse.Namespace) -> int:
 def _new(args: argparse.Namespace) -> int:
     from pruneguard.ledger.keys import new_signer
 
-    path = args.out or settings().keys / f"{args.actor}.key"
+    path = args.out or settings().keys_dir / f"{args.actor}.key"
     key = new_signer(path, args.actor).public_key
     print(f"{path} holds the private key of {args.actor}. An admin registers the public one:")
     print(f"pruneguard keys register {args.actor} {key} --role ROLE")

@@ -3,15 +3,14 @@
 The gradients come from the torch network, the score from the ONNX artefact that is deployed.
 """
 
-from collections.abc import Callable, Iterator
-from contextlib import contextmanager
+from collections.abc import Callable
 
 import numpy as np
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pruneguard.evaluation.contender import Contender, Pair
+from pruneguard.evaluation.contender import Contender, Pair, device_of, evaluating
 from pruneguard.evaluation.domain import Domain
 from pruneguard.evaluation.quality import paired
 from pruneguard.evaluation.sessions import Session, predictions
@@ -39,7 +38,11 @@ def measure(pair: Pair, split: Split, domain: Domain, *, seed: int) -> dict[str,
 
 def fgsm(model: nn.Module, x: Floats, y: Integers, domain: Domain, *, epsilon: float = EPSILON) -> Floats:
     """One step along the gradient's sign (Goodfellow 2015, arXiv:1412.6572), inside ball and bounds."""
-    return _in_batches(model, x, y, domain, epsilon, lambda ball, labels: ball.step(ball.centre, labels, size=1.0))
+
+    def attack(ball: "_Ball", labels: Tensor) -> Tensor:
+        return ball.step(ball.centre, ball.look(ball.centre, labels)[1], size=1.0)
+
+    return _in_batches(model, x, y, domain, epsilon, attack)
 
 
 def pgd(
@@ -52,14 +55,14 @@ def pgd(
     generator = torch.Generator().manual_seed(seed)
 
     def attack(ball: "_Ball", labels: Tensor) -> Tensor:
-        best = ball.step(ball.centre, labels, size=1.0)
+        best = ball.step(ball.centre, ball.look(ball.centre, labels)[1], size=1.0)
         worst = ball.margin(best, labels)
         here = ball.random(generator)
-        for _ in range(steps):
-            here = ball.step(here, labels, size=2.5 / steps)
-            margin = ball.margin(here, labels)
+        for _ in range(steps + 1):  # the start is looked at too
+            margin, uphill = ball.look(here, labels)
             better = (margin > worst).reshape(-1, *[1] * (here.ndim - 1))
             best, worst = torch.where(better, here, best), torch.maximum(margin, worst)
+            here = ball.step(here, uphill, size=2.5 / steps)
         return best
 
     return _in_batches(model, x, y, domain, epsilon, attack)
@@ -92,21 +95,26 @@ class _Ball:
         drawn = torch.rand(self.centre.shape, generator=generator).to(self.centre.device)
         return torch.lerp(self._low, self._high, drawn)
 
-    def step(self, here: Tensor, labels: Tensor, *, size: float) -> Tensor:
-        """From `here`, uphill on the loss by `size` radii in every feature, and back into the ball."""
+    def look(self, here: Tensor, labels: Tensor) -> tuple[Tensor, Tensor]:
+        """Each row's margin at `here`, and the sign of the loss's gradient in every feature."""
         here = here.detach().requires_grad_()
-        loss = F.cross_entropy(self._model(here), labels, reduction="sum")
-        (gradient,) = torch.autograd.grad(loss, here)
-        uphill = here.detach() + size * self._reach * gradient.nan_to_num().sign()
-        return uphill.clamp(self._low, self._high)
+        logits = self._model(here)
+        (gradient,) = torch.autograd.grad(F.cross_entropy(logits, labels, reduction="sum"), here)
+        return _margin(logits.detach(), labels), gradient.nan_to_num().sign()
 
     def margin(self, here: Tensor, labels: Tensor) -> Tensor:
-        """Best wrong logit minus the right one, by row: above zero the network is fooled."""
         with torch.no_grad():
-            logits = self._model(here)
-        right = logits.gather(1, labels[:, None]).squeeze(1)
-        wrong: Tensor = logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1)
-        return wrong - right
+            return _margin(self._model(here), labels)
+
+    def step(self, here: Tensor, uphill: Tensor, *, size: float) -> Tensor:
+        """From `here` by `size` radii in every feature, and back into the ball."""
+        return (here + size * self._reach * uphill).clamp(self._low, self._high)
+
+
+def _margin(logits: Tensor, labels: Tensor) -> Tensor:
+    """Best wrong logit minus the right one, by row: above zero the network is fooled."""
+    right = logits.gather(1, labels[:, None]).squeeze(1)
+    return logits.scatter(1, labels[:, None], -torch.inf).amax(dim=1) - right
 
 
 def _in_batches(
@@ -117,7 +125,7 @@ def _in_batches(
     epsilon: float,
     attack: Callable[[_Ball, Tensor], Tensor],
 ) -> Floats:
-    device = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    device = device_of(model)
     attacked = np.empty_like(x)
     with evaluating(model):
         for start in range(0, len(x), _BATCH):
@@ -125,15 +133,3 @@ def _in_batches(
             ball = _Ball(model, torch.from_numpy(x[rows]).to(device), domain, epsilon)
             attacked[rows] = attack(ball, torch.from_numpy(y[rows]).to(device)).cpu().numpy()
     return attacked
-
-
-@contextmanager
-def evaluating(model: nn.Module) -> Iterator[None]:
-    """The network in evaluation mode, every module's own mode restored afterwards."""
-    modes = [(module, module.training) for module in model.modules()]
-    model.eval()
-    try:
-        yield
-    finally:
-        for module, training in modes:
-            module.training = training

@@ -1,7 +1,10 @@
 """The two who are compared, loaded."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 
+import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
@@ -51,3 +54,20 @@ def _session(contender: Contender, classes: int) -> Session:
             "change the network's last layer or the snapshot's `classes`"
         )
     return session
+
+
+@contextmanager
+def evaluating(model: nn.Module) -> Iterator[None]:
+    """The network in evaluation mode, every module's own mode restored afterwards."""
+    modes = [(module, module.training) for module in model.modules()]
+    model.eval()
+    try:
+        yield
+    finally:
+        for module, training in modes:
+            module.training = training
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where the network's parameters are; the CPU when it has none."""
+    return next((parameter.device for parameter in model.parameters()), torch.device("cpu"))

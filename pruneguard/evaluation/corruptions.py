@@ -60,7 +60,7 @@ def _noise(x: Floats, severity: int, domain: Domain, rng: np.random.Generator) -
     return x + deviation * domain.spread * rng.standard_normal(x.shape, dtype=np.float32)
 
 
-def _blur(x: Floats, severity: int, domain: Domain, rng: np.random.Generator) -> Floats:  # noqa: ARG001  # one signature
+def _blur(x: Floats, severity: int, domain: Domain, rng: np.random.Generator) -> Floats:  # one signature
     radius = (0.0, 0.025, 0.04, 0.06)[severity] * min(x.shape[2:])  # relative: 8 pixels stand less than 28
     return _smooth(_smooth(x, radius, axis=2), radius, axis=3) if radius else x
 
@@ -79,14 +79,14 @@ def _smooth(x: Floats, deviation: float, *, axis: int) -> Floats:
     return smoothed
 
 
-def _contrast(x: Floats, severity: int, domain: Domain, rng: np.random.Generator) -> Floats:  # noqa: ARG001
+def _contrast(x: Floats, severity: int, domain: Domain, rng: np.random.Generator) -> Floats:
     kept = np.float32((1.0, 0.75, 0.5, 0.3)[severity])
     middle = x.mean(axis=(1, 2, 3), keepdims=True)
     faded: Floats = middle + kept * (x - middle)
     return faded
 
 
-def _scaling(x: Floats, severity: int, domain: Domain, rng: np.random.Generator) -> Floats:  # noqa: ARG001
+def _scaling(x: Floats, severity: int, domain: Domain, rng: np.random.Generator) -> Floats:
     width = np.float32((0.0, 0.05, 0.1, 0.2)[severity])
     return x * (1 + width * (2 * rng.random(x.shape, dtype=np.float32) - 1))
 

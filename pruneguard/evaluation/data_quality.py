@@ -64,7 +64,12 @@ def admit(snapshot: Snapshot) -> Admission:
     }
     library = version("great-expectations")
     context = {"great_expectations": library, "rows": str(rows), "classes": str(snapshot.classes)}
-    document = {"kind": "expectations/v1", "data": digest, "great_expectations": library, "results": results}
+    document: dict[str, Any] = {
+        "kind": "expectations/v1",
+        "data": digest,
+        "great_expectations": library,
+        "results": results,
+    }
     return Admission(
         Evidence(digest, None, digest, measurements, context),
         canonical.encode(document),

@@ -25,7 +25,7 @@ def fingerprints(x: Floats) -> list[bytes]:
     """
     flat = np.ascontiguousarray(x).reshape(len(x), int(np.prod(x.shape[1:])))
     # Adding zero turns -0.0, which equals 0.0 and differs in its bits, into 0.0.
-    return [blake2b(row + np.float32(0), digest_size=16).digest() for row in flat]
+    return [blake2b((row + np.float32(0)).tobytes(), digest_size=16).digest() for row in flat]
 
 
 def overlap(one: list[bytes], other: list[bytes]) -> Overlap | None:

@@ -3,8 +3,7 @@
 import numpy as np
 import torch
 
-from pruneguard.evaluation.attacks import evaluating
-from pruneguard.evaluation.contender import Contender, Pair
+from pruneguard.evaluation.contender import Contender, Pair, device_of, evaluating
 from pruneguard.evaluation.estimates import exact, unknown
 from pruneguard.evaluation.sessions import probabilities
 from pruneguard.evidence import Estimate, Measurement
@@ -29,7 +28,7 @@ def measure(pair: Pair, x: Floats, logits: Floats) -> dict[str, Measurement]:
 
 def deviation(candidate: Contender, x: Floats, logits: Floats, *, batch: int = 256) -> Estimate:
     """The largest difference of any probability between the ONNX file, whose `logits` these are, and the network."""
-    device = next((parameter.device for parameter in candidate.model.parameters()), torch.device("cpu"))
+    device = device_of(candidate.model)
     with evaluating(candidate.model), torch.inference_mode():
         answers = [
             candidate.model(torch.from_numpy(x[start : start + batch]).to(device)).float().cpu().numpy()

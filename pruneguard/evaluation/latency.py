@@ -1,4 +1,8 @@
-"""How long an answer takes, as a ratio to the twin's in the same rounds: the machine's moods cancel out."""
+"""How long an answer takes, as a ratio to the twin's in the same rounds: the machine's moods cancel out.
+
+Time is the processor time of the thread that answers. With one thread that is the latency on a core of one's own;
+wall clock time on a busy machine mostly measures who else was waiting.
+"""
 
 import time
 
@@ -32,7 +36,7 @@ def measure(pair: Pair, rows: Floats, *, seed: int) -> dict[str, Measurement]:
 
 
 def rounds(candidate: Session, twin: Session, batch: Floats) -> npt.NDArray[np.float64]:
-    """Seconds per answer [rounds, 2], candidate first."""
+    """Processor seconds per answer [rounds, 2], candidate first."""
     deadline = time.perf_counter() + SECONDS_MAX
     sessions = (candidate, twin)
     slowest = max(min(_seconds(session, batch, repeat=1) for _ in range(3)) for session in sessions)
@@ -64,7 +68,7 @@ def _batch(rows: Floats, size: int) -> Floats:
 
 
 def _seconds(session: Session, batch: Floats, *, repeat: int) -> float:
-    start = time.perf_counter()
+    start = time.thread_time()
     for _ in range(repeat):
         session.run(batch)
-    return (time.perf_counter() - start) / repeat
+    return (time.thread_time() - start) / repeat

@@ -1,5 +1,6 @@
 """An ONNX artefact, ready to answer. What is evaluated is what is served: both go through this file."""
 
+import os
 from typing import Any
 
 import numpy as np
@@ -44,8 +45,12 @@ class Session:
         options.log_severity_level = 4  # what it would log, it also raises
         # Spinning threads win microseconds and take the cores from everybody else in the process.
         options.add_session_config_entry("session.intra_op.allow_spinning", "0")
+        # Weights in a file beside the model would not be covered by its digest; below this path there are no files.
+        options.add_session_config_entry("session.model_external_initializers_file_folder_path", os.devnull)
         try:
-            self._session = onnxruntime.InferenceSession(onnx, options, providers=["CPUExecutionProvider"])
+            self._session = onnxruntime.InferenceSession(
+                onnx, options, providers=["CPUExecutionProvider"], enable_fallback=False
+            )
         except _REFUSALS as error:
             raise InvalidInputError(
                 f"these {len(onnx)} bytes are not a model that onnxruntime loads: {error}; export it to ONNX again"

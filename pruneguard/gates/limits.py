@@ -36,8 +36,8 @@ def _sure_gate(sign: str, holds: Holds, end: Literal["low", "high"]) -> Check:
         estimate = _estimate(name, measured)
         if isinstance(estimate, str):
             return no_evidence(estimate, required)
-        judged = estimate.high if end == "high" else estimate.low
-        if judged is None or not math.isfinite(judged):
+        judged = _finite(estimate.high if end == "high" else estimate.low)
+        if judged is None:
             return no_evidence(f"{name} has no {end} end of its interval", required)
         if not holds(estimate.value, limit):
             outcome = Outcome.FAILED
@@ -62,13 +62,19 @@ def _estimate(name: str, measured: Mapping[str, Measurement]) -> Estimate | str:
             return f"{name} is a paired table; this gate judges a number"
 
 
+def _finite(end: float | None) -> float | None:
+    """An end of an interval as the record keeps it, where NaN is missing: in memory and read back, one finding."""
+    return end if end is not None and math.isfinite(end) else None
+
+
 def _shown(estimate: Estimate, limit: float) -> str:
     value = f"{estimate.value:.6g}"
     if float(value) == limit != estimate.value:
-        value = repr(estimate.value)  # rounded, it would read as if it stood on the limit
+        value = repr(float(estimate.value))  # rounded, it would read as if it stood on the limit
     unit = "" if estimate.unit == "1" else f" {estimate.unit}"
-    ends = estimate.low is not None and estimate.high is not None
-    interval = [f"{estimate.low:.4g} to {estimate.high:.4g}"] if ends else []
+    low, high = _finite(estimate.low), _finite(estimate.high)
+    measured = low is not None and high is not None and low < high  # what was counted has no interval to show
+    interval = [f"{low:.4g} to {high:.4g}"] if measured else []
     details = interval + ([f"n {estimate.n}"] if estimate.n else [])
     return f"{value}{unit}" + (f" ({', '.join(details)})" if details else "")
 

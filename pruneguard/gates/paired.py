@@ -48,36 +48,32 @@ def non_inferior(name: str, parameters: Mapping[str, float], measured: Mapping[s
 def slices_non_inferior(name: str, parameters: Mapping[str, float], measured: Mapping[str, Measurement]) -> Answer:
     """Fails when at least one slice is shown to be worse than the margin, over all slices at once (Holm).
 
+    `alpha` bounds the chance that any slice within the margin is called worse, up to the normal approximation of the
+    score: ten slices that all lie exactly on the margin are called so 5.8 % of the time at 5 % (n 300, simulated).
     What a pass proves is "no slice is significantly worse than the margin", not that each one is as good: the
     finding says from how many lost rows the smallest slice would have failed, and which slices were too small.
     """
-    margin, alpha = parameters["margin"], parameters["alpha"]
+    margin, alpha, rows_min = parameters["margin"], parameters["alpha"], parameters["rows_min"]
     required = f"no slice shown to be below {points(-margin)} at {alpha:g} over all slices"
     prefix = f"{name}.slice."
-    tables: dict[str, PairedTable] = {}
-    for full in sorted(full for full in measured if full.startswith(prefix)):
-        table = _table(full, measured)
-        if isinstance(table, str):
-            return no_evidence(table, required)
-        tables[full.removeprefix(prefix)] = table
-    small = [f"{label} ({t.n})" for label, t in tables.items() if t.n < parameters["rows_min"]]
-    tested = [_Slice(label, t, margin) for label, t in tables.items() if t.n >= parameters["rows_min"]]
+    tables = {full.removeprefix(prefix): _table(full, measured) for full in sorted(measured) if full.startswith(prefix)}
+    if broken := [table for table in tables.values() if isinstance(table, str)]:
+        return no_evidence(broken[0], required)
+    slices = [_Slice(label, table, margin) for label, table in tables.items() if isinstance(table, PairedTable)]
+    tested = [s for s in slices if s.table.n >= rows_min]
+    small = [f"{s.label} ({s.table.n})" for s in slices if s.table.n < rows_min]
+    untested = f"; not testable: {_names(small)}" if small else ""
     if not tested:
-        return no_evidence(f"no slice of {name} has {parameters['rows_min']:g} rows{_listing(small)}", required)
-    level = alpha / len(tested)  # Holm's first step: whether anything at all is rejected
+        return no_evidence(f"no slice of {name} has {rows_min:g} rows{untested}", required)
     rejected = holm([s.p for s in tested], alpha=alpha)
-    worse = [s for s, hit in zip(tested, rejected, strict=True) if hit]
-    if worse:
-        observed = f"{len(worse)} of {len(tested)} slices worse: {_names([str(s) for s in worse])}{_listing(small)}"
-        repairs = [f"{s.label}: {_repairs_until(s.table, s.allows(level))}" for s in worse if s.p <= level]
-        return Answer(Outcome.FAILED, observed, required, _names(repairs))
+    level = alpha / len(tested)  # Holm's first step: whether anything at all is rejected
+    if worse := [s for s, hit in zip(tested, rejected, strict=True) if hit]:
+        observed = f"{len(worse)} of {len(tested)} slices worse: {_names([str(s) for s in worse])}{untested}"
+        return Answer(Outcome.FAILED, observed, required, _names([s.repairs(level) for s in worse if s.p <= level]))
     worst = min(tested, key=lambda s: s.p)
     smallest = min(tested, key=lambda s: s.table.n)
-    observed = f"worst of {len(tested)} slices: {worst}; {smallest.sight(level)}{_listing(small)}"
-    allows = worst.allows(level)
-    return Answer(
-        Outcome.PASSED, observed, required, f"{worst.label}: {_losses_until(worst.table, lambda t: not allows(t))}"
-    )
+    observed = f"worst of {len(tested)} slices: {worst}; {smallest.sight(level)}{untested}"
+    return Answer(Outcome.PASSED, observed, required, worst.losses(level))
 
 
 @dataclass(frozen=True, slots=True)
@@ -93,16 +89,21 @@ class _Slice:
     def p(self) -> float:
         return tango_p_worse(self.table, margin=self.margin)
 
-    def allows(self, level: float) -> Callable[[PairedTable], bool]:
-        return lambda table: tango_p_worse(table, margin=self.margin) > level
+    def repairs(self, level: float) -> str:
+        return f"{self.label}: {_repairs_until(self.table, lambda t: not self._is_worse(t, level))}"
+
+    def losses(self, level: float) -> str:
+        return f"{self.label}: {_losses_until(self.table, lambda t: self._is_worse(t, level))}"
 
     def sight(self, level: float) -> str:
         """What the test could have seen in this slice: the fewest lost rows, with none won, that it calls worse."""
         clean = PairedTable(self.table.n, 0, 0, 0)
-        lost = _fewest(clean.n, lambda k: not self.allows(level)(_lose(clean, k)))
-        if lost is None:
-            return f"{self.label} (n {self.table.n}) could not have failed"
-        return f"{self.label} (n {self.table.n}) would fail from {lost} rows lost"
+        lost = _fewest(clean.n, lambda k: self._is_worse(_lose(clean, k), level))
+        would = "could not have failed" if lost is None else f"would fail from {lost} rows lost"
+        return f"{self.label} (n {self.table.n}) {would}"
+
+    def _is_worse(self, table: PairedTable, level: float) -> bool:
+        return tango_p_worse(table, margin=self.margin) <= level
 
 
 def _table(name: str, measured: Mapping[str, Measurement]) -> PairedTable | str:
@@ -148,10 +149,6 @@ def _fewest(most: int, turns: Callable[[int], bool]) -> int | None:
 def _names(texts: list[str]) -> str:
     more = len(texts) - _LISTED
     return ", ".join(texts[:_LISTED]) + (f" and {more} more" if more > 0 else "")
-
-
-def _listing(small: list[str]) -> str:
-    return f"; not testable: {_names(small)}" if small else ""
 
 
 PAIRED = (

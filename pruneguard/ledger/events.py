@@ -31,7 +31,7 @@ CATALOGUE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("data.admitted", "data evidence", "run model"),
         ("model.trained", "model data", "run model"),
         ("model.pruned", "model parent data lineage", "run model recipe"),
-        ("verdict.given", "model parent data policy verdict evidence", "run model passed objections"),
+        ("verdict.given", "model parent data policy verdict evidence", "run model split passed objections"),
         ("release.proposed", "model verdict", "model number"),
         ("release.approved", "model", "model number reason"),
         ("traffic.shifted", "model", "model number share"),

@@ -11,17 +11,20 @@ from pruneguard.errors import InvalidInputError
 
 
 @contextmanager
-def appearing(path: Path) -> Iterator[Path]:
+def appearing(path: Path, *, replace: bool = False) -> Iterator[Path]:
     """A path beside `path` to write to; what lies there at the end gets the name `path`, durably.
 
-    Raises InvalidInputError when something has that name already: a link, unlike a rename, never replaces a file.
+    Without `replace`, raises InvalidInputError when something has that name already.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     partial = path.with_name(f".{path.name}.{secrets.token_hex(8)}.part")
     try:
         yield partial
         _sync(partial)
-        os.link(partial, path)
+        if replace:
+            partial.replace(path)
+        else:
+            os.link(partial, path)  # unlike a rename, a link never takes another file's place
         _sync(path.parent)
     except FileExistsError as error:
         raise InvalidInputError(f"{path} exists already and is never overwritten; choose another path") from error

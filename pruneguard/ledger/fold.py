@@ -54,7 +54,7 @@ def objections(state: State, entry: Entry) -> list[str]:
     event = entry.event
     found: list[str] = []
     try:
-        found += _signature(state, entry)
+        found += signature_objections(state, entry)
         if event.causation is not None and event.causation in state.causations:
             before = state.causations[event.causation]
             found.append(f"{event.type}: {event.causation!r} has happened already, at {before}")
@@ -65,7 +65,8 @@ def objections(state: State, entry: Entry) -> list[str]:
     return found
 
 
-def _signature(state: State, entry: Entry) -> Iterator[str]:
+def signature_objections(state: State, entry: Entry) -> Iterator[str]:
+    """Why an entry is not signed as its type asks, by the key that its actor has at this position."""
     event = entry.event
     if entry.envelope is None:
         if event.type in SIGNED:
@@ -162,6 +163,8 @@ def _may_propose(state: State, entry: Entry) -> Iterator[str]:
         yield f"no verdict {event.refs['verdict']} on {event.data['model']!r}"
     elif verdict.candidate != event.refs["model"]:
         yield f"the verdict is about {verdict.candidate}, not {event.refs['model']}"
+    elif verdict.split != "release":
+        yield f"the verdict rests on the {verdict.split!r} split; only the release split, opened once, can release"
     elif not verdict.passed:
         yield f"the verdict is a no: {', '.join(verdict.objections)}"
     number = len(model.releases) + 1 if model else 1
@@ -298,6 +301,7 @@ def _judged(state: State, index: int, event: Event) -> None:
             data=refs["data"],
             policy=refs["policy"],
             evidence=tuple(refs["evidence"]),
+            split=data["split"],
             passed=data["passed"],
             objections=tuple(data["objections"]),
             lineage=refs.get("lineage"),

@@ -21,7 +21,7 @@ from cryptography.hazmat.primitives.serialization import (
 )
 
 from pruneguard import canonical
-from pruneguard.errors import InvalidInputError
+from pruneguard.errors import InvalidInputError, UnavailableError
 from pruneguard.ledger import dsse, notes
 from pruneguard.ledger.events import PAYLOAD_TYPE, Event
 from pruneguard.ledger.files import appearing
@@ -71,7 +71,7 @@ def new_signer(path: Path, actor: str, *, passphrase: bytes | None = None) -> Si
 
 
 def load_signer(path: Path, *, passphrase: bytes | None = None) -> Signer:
-    """Raises InvalidInputError when it is absent, not such a key, or not private to its owner."""
+    """Raises UnavailableError when absent, InvalidInputError when it is not such a key or not private to its owner."""
     return Signer(*_read(path, _SIGNER, passphrase))
 
 
@@ -106,7 +106,7 @@ def _read(path: Path, kind: str, passphrase: bytes | None) -> tuple[str, Ed25519
     try:
         mode, content = path.stat().st_mode & 0o777, path.read_bytes()
     except OSError as error:
-        raise InvalidInputError(f"no key can be read at {path}: {error.strerror}; make one or name its path") from error
+        raise UnavailableError(f"no key can be read at {path}: {error.strerror}; make one or name its path") from error
     if mode & 0o077:
         raise InvalidInputError(f"{path} has mode {mode:04o}: others can read this key; run `chmod 600 {path}`")
     try:

@@ -54,6 +54,24 @@ class Frontier:
         return _joined(self.hashes) if self.hashes else EMPTY_ROOT
 
 
+@dataclass(frozen=True, slots=True)
+class Levels:
+    """Every perfect subtree over some leaves, level by level."""
+
+    hashes: tuple[list[bytes], ...]
+
+    def node(self, level: int, index: int) -> bytes:
+        return self.hashes[level][index]
+
+
+def levels(leaves: Sequence[bytes]) -> Levels:
+    """Hash all that can be hashed over these leaf hashes."""
+    rows = [list(leaves)]
+    while len(row := rows[-1]) > 1:
+        rows.append([node_hash(*pair) for pair in zip(row[::2], row[1::2], strict=False)])
+    return Levels(tuple(rows))
+
+
 def perfect_subtrees(start: int, end: int) -> Iterator[tuple[int, int]]:
     """Names (level, index) of the perfect subtrees that make up leaves start..end-1, left to right.
 
@@ -109,7 +127,7 @@ def verify_inclusion(*, index: int, size: int, leaf: bytes, proof: Sequence[byte
 
     RFC 9162, 2.1.3.2.
     """
-    if not 0 <= index < size or not _are_hashes((leaf, root, *proof)):
+    if not 0 <= index < size or not _are_hashes((leaf, *proof)):
         return False
     fn, sn, current = index, size - 1, leaf
     for sibling in proof:
@@ -128,12 +146,10 @@ def verify_inclusion(*, index: int, size: int, leaf: bytes, proof: Sequence[byte
 def verify_consistency(*, old: int, new: int, old_root: bytes, new_root: bytes, proof: Sequence[bytes]) -> bool:
     """Whether `proof` shows that the tree `new` begins with the tree `old` (RFC 9162, 2.1.4.2).
 
-    An empty old tree is a beginning of every tree, and needs an empty proof.
+    That a tree begins with an empty one says nothing, and is not accepted as proven.
     """
-    if not 0 <= old <= new or not _are_hashes((old_root, new_root, *proof)):
+    if not 0 < old <= new or not _are_hashes(proof):
         return False
-    if old == 0:
-        return not proof and old_root == EMPTY_ROOT
     if old == new:
         return not proof and old_root == new_root
     path = list(proof) if old & (old - 1) else [old_root, *proof]

@@ -65,6 +65,8 @@ class GivenVerdict:
     data: str
     policy: str
     evidence: tuple[str, ...]
+    split: str
+    """Which rows it was measured on: `gate` for the search, `release` for the final verdict."""
     passed: bool
     objections: tuple[str, ...]
     lineage: str | None

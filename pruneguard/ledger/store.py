@@ -134,11 +134,11 @@ class SqlStore:
     def open(cls, url: str, *, writable: bool, busy_timeout_s: float = 10) -> "SqlStore":
         """The ledger at `url`.
 
-        Raises InvalidInputError when nothing is there, IntegrityError when what is there is empty or not SQLite.
+        Raises UnavailableError when nothing is there, IntegrityError when what is there is empty or not SQLite.
         """
         path = _sqlite_path(url)
         if not path.exists():
-            raise InvalidInputError(f"there is no ledger at {path}; name the right file or create a ledger")
+            raise UnavailableError(f"there is no ledger at {path}; name the right file or create a ledger")
         _require_sqlite(path)
         # Journal mode on every opening: a file restored by VACUUM INTO comes without the write-ahead log.
         settings = ("journal_mode=WAL", "synchronous=FULL") if writable else ("query_only=ON",)
@@ -253,9 +253,9 @@ def _engine(path: Path, busy_timeout_s: float, *, mode: str, settings: Sequence[
 
 def _sqlite_path(url: str) -> Path:
     parsed = sa.make_url(url)
-    if parsed.get_backend_name() != "sqlite" or not parsed.database or parsed.database == ":memory:":
-        raise InvalidInputError(f"the ledger's URL is {url!r}; expected sqlite:/// and the path of a file")
-    return Path(parsed.database)
+    if parsed.get_backend_name() != "sqlite" or parsed.database in (None, "", ":memory:") or "?" in url:
+        raise InvalidInputError(f"the ledger's URL is {url!r}; expected sqlite:/// and the path of a file, without '?'")
+    return Path(str(parsed.database))
 
 
 def _require_sqlite(path: Path) -> None:

@@ -27,7 +27,8 @@ class Tile:
 
     @property
     def path(self) -> str:
-        """
+        """Where the tile lies below the log's address.
+
         >>> Tile(0, 1234067, 256).path
         'tile/0/x001/x234/067'
         >>> Tile(None, 0, 7).path

@@ -50,6 +50,8 @@ def prune(
         raise InvalidInputError(f"round_to={round_to}, criterion={criterion!r}; expected >= 1 and one of {CRITERIA}")
     _refuse_tied_weights(model)
     removed = _decide(model, example, ratio=ratio, round_to=round_to, criterion=criterion, seed=seed)
+    if not _survives(model, example, removed):  # so somewhere the graph was wrong: keep to the layers where it is right
+        removed = {name: gone for name, gone in removed.items() if _survives(model, example, {name: gone})}
     if not removed:
         raise InvalidInputError(
             f"nothing can be removed from {type(model).__name__} at ratio {ratio} and round_to {round_to}; "
@@ -73,19 +75,38 @@ def cut(model: nn.Module, example: Floats, removed: Removed) -> nn.Module:
     """A copy of `model` without the output channels `removed` names, layer by layer.
 
     With `Lineage.removed` it gives a fresh network the widths of a pruned one, for its weights to be loaded into.
+    Raises InvalidInputError when the network cannot be traced, or does not run or answers in another shape afterwards.
     """
     pruned = copy.deepcopy(model)
-    _remove(_graph(pruned, example), removed)
+    graph = _graph(pruned, example)
+    try:
+        _remove(graph, removed)
+        after = _output_shape(pruned, example)
+    except (
+        Exception
+    ) as error:  # torch-pruning on a layer it misread, or the user's forward on a width it did not expect
+        raise InvalidInputError(
+            f"{type(model).__name__} fails without channels of {sorted(removed)}: {type(error).__name__}: {error}; "
+            "keep numbers of channels out of forward(), and recurrent layers out of what is pruned"
+        ) from error
     pruned.train(model.training)
     for ours, theirs in zip(pruned.parameters(), model.parameters(), strict=True):
         ours.requires_grad_(theirs.requires_grad)
-    before, after = _output_shape(model, example), _output_shape(pruned, example)
+    before = _output_shape(model, example)
     if before != after:
         raise InvalidInputError(
             f"pruning {sorted(removed)} would change the output of {type(model).__name__} from {before} to {after}; "
             "end the network in a convolution or linear layer of its own"
         )
     return pruned
+
+
+def _survives(model: nn.Module, example: Floats, removed: Removed) -> bool:
+    try:
+        cut(model, example, removed)
+    except InvalidInputError:
+        return False
+    return True
 
 
 def _decide(
@@ -112,7 +133,10 @@ def _groups(model: nn.Module, example: Floats, *, criterion: str, seed: int) -> 
     for group in graph.get_all_groups(ignored_layers=[]):
         if _reaches_output(graph, group) or any(_is_grouped(dep.target.module) for dep, _ in group):
             continue
-        scores = magnitude(group)
+        try:
+            scores = magnitude(group)
+        except IndexError:  # the graph misread a layer it has no rule for (a GRU), and mixed up two widths
+            continue
         if criterion == "random":
             scores = torch.rand(len(scores), generator=generator)
         found.append(_Group(names[group[0].dep.target.module], scores))

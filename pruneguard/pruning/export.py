@@ -17,6 +17,7 @@ from pruneguard.workload import Floats
 
 DEVIATION_MAX = 1e-3
 BATCH_MAX = 1 << 20
+CHATTER = ("torch.onnx", "onnxscript", "onnx_ir")
 
 
 def to_onnx(model: nn.Module, example: Floats, *, classes: int) -> bytes:
@@ -31,12 +32,17 @@ def to_onnx(model: nn.Module, example: Floats, *, classes: int) -> bytes:
     training = model.training
     model.eval()
     try:
-        content: bytes = _strip(_export(model, example)).SerializeToString(deterministic=True)
         with torch.no_grad():
             expected = model(torch.from_numpy(example)).numpy()
+        if expected.shape != (len(example), classes):
+            raise InvalidInputError(
+                f"the model answers {len(example)} rows with shape {expected.shape}; "
+                f"expected {(len(example), classes)}, one logit for each class of the data"
+            )
+        content: bytes = _strip(_export(model, example)).SerializeToString(deterministic=True)
     finally:
         model.train(training)
-    _compare(content, example, expected, classes)
+    _compare(content, example, expected)
     return content
 
 
@@ -68,16 +74,17 @@ def _export(model: nn.Module, example: Floats) -> onnx.ModelProto:
 
 @contextlib.contextmanager
 def _silence() -> Iterator[None]:
-    """The exporter talks about its own insides: deprecations in torch, operators of the absent torchvision."""
-    logger = logging.getLogger("torch.onnx")
-    level = logger.level
-    logger.setLevel(logging.ERROR)
+    """The exporter talks about its own insides: deprecations in torch, passes, operators of the absent torchvision."""
+    levels = {name: logging.getLogger(name).level for name in CHATTER}
     try:
+        for name in CHATTER:
+            logging.getLogger(name).setLevel(logging.ERROR)
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             yield
     finally:
-        logger.setLevel(level)
+        for name, level in levels.items():
+            logging.getLogger(name).setLevel(level)
 
 
 def _strip(model: onnx.ModelProto) -> onnx.ModelProto:
@@ -99,15 +106,10 @@ def _forget(message: Any) -> None:
                 _forget(part)
 
 
-def _compare(content: bytes, example: Floats, expected: Floats, classes: int) -> None:
+def _compare(content: bytes, example: Floats, expected: Floats) -> None:
     options = onnxruntime.SessionOptions()
     options.intra_op_num_threads = 1
     session = onnxruntime.InferenceSession(content, options, providers=["CPUExecutionProvider"])
-    if expected.shape != (len(example), classes):
-        raise InvalidInputError(
-            f"the model answers {len(example)} rows with shape {expected.shape}; expected {(len(example), classes)}, "
-            "one logit for each class of the data"
-        )
     (whole,) = session.run(["logits"], {"input": example})
     (single,) = session.run(["logits"], {"input": example[:1]})
     found = np.concatenate([whole, single])

@@ -156,10 +156,7 @@ def _cut(dense: bytes, kept: Mapping[str, tuple[Axis, ...]]) -> bytes:
     chunks, position = [], 0
     for name, entry in header.items():
         start, end = entry["data_offsets"]
-        shape = entry["shape"]
-        axes = [range(n) if axis is None else axis for axis, n in zip(kept[name], shape, strict=True)]
-        chunk = _gather(body[start:end], shape, axes)
-        entry["shape"] = [len(axis) for axis in axes]
+        chunk, entry["shape"] = _gather(body[start:end], entry["shape"], kept[name])
         entry["data_offsets"] = [position, position + len(chunk)]
         position += len(chunk)
         chunks.append(chunk)
@@ -168,16 +165,20 @@ def _cut(dense: bytes, kept: Mapping[str, tuple[Axis, ...]]) -> bytes:
     return b"".join([struct.pack("<Q", len(text)), text, *chunks])
 
 
-def _gather(data: memoryview, shape: Sequence[int], axes: Sequence[Sequence[int]]) -> bytes:
-    """The entries of one tensor at the grid of `axes`; the item's size follows from the shape."""
-    for axis, size in zip(axes, shape, strict=True):
-        if not all(0 <= index < size for index in axis):
-            raise IndexError(f"an index of {list(axis)} lies outside a dimension of {size}")
-    whole = len(shape)  # trailing dimensions kept whole move as one block
-    while whole and len(axes[whole - 1]) == shape[whole - 1] and list(axes[whole - 1]) == list(range(shape[whole - 1])):
+def _gather(data: memoryview, shape: Sequence[int], kept: Sequence[Axis]) -> tuple[bytes, list[int]]:
+    """The entries of one tensor that are kept, and the shape they have; an item's size follows from `shape`."""
+    if math.prod(shape) > len(data):
+        raise ValueError(f"{len(data)} bytes are too few for a tensor of shape {shape}")
+    for axis, size in zip(kept, shape, strict=True):
+        if axis is not None and (len(set(axis)) < len(axis) or not all(0 <= index < size for index in axis)):
+            raise IndexError(f"{list(axis)} are no distinct indices into a dimension of {size}")
+    whole = len(shape)  # trailing dimensions that are kept whole move as one block
+    while whole and kept[whole - 1] is None:
         whole -= 1
-    step = len(data) // math.prod(shape[:whole])
-    return b"".join(data[flat * step : (flat + 1) * step] for flat in _grid(axes[:whole], shape[:whole]))
+    axes = [range(size) if axis is None else axis for axis, size in zip(kept, shape, strict=True)]
+    step = len(data) // max(1, math.prod(shape[:whole]))
+    blocks = [data[flat * step : (flat + 1) * step] for flat in _grid(axes[:whole], shape[:whole])]
+    return b"".join(blocks), [len(axis) for axis in axes]
 
 
 def _indices(values: Sequence[Any]) -> tuple[int, ...]:

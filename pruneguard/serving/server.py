@@ -3,6 +3,7 @@
 import errno
 import socket
 import threading
+from contextlib import suppress
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,6 +13,7 @@ from pruneguard.errors import InvalidInputError, UnavailableError
 
 START_SECONDS_MAX = 30.0
 STOP_SECONDS_MAX = 10
+PORT_MAX = 65_535
 KEEP_ALIVE_SECONDS = 75
 """Longer than most clients keep an idle connection: a server that closes first fails the request that is on its way."""
 
@@ -30,7 +32,8 @@ class Server:
             http="httptools",
             access_log=False,
             server_header=False,
-            log_config=None,
+            log_config=None,  # logging belongs to whoever starts the server
+            log_level="warning",
             timeout_keep_alive=KEEP_ALIVE_SECONDS,
             timeout_graceful_shutdown=STOP_SECONDS_MAX,
         )
@@ -71,16 +74,20 @@ class Server:
 
     def _run(self) -> None:
         try:
-            self._server.run(sockets=[self._socket] if self._socket else None)
+            with suppress(SystemExit):  # how uvicorn gives up; `start` says so to its caller
+                self._server.run(sockets=[self._socket] if self._socket else None)
         finally:
             self._server.settled.set()
 
     def _listen(self) -> socket.socket:
-        family = socket.AF_INET6 if ":" in self.host else socket.AF_INET
+        if not 0 <= self.port <= PORT_MAX:
+            raise InvalidInputError(f"{self._setting}={self.port}; expected 0 (any free port) to {PORT_MAX}")
         try:
-            return socket.create_server((self.host, self.port), family=family, backlog=2048)
+            family, _, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
         except socket.gaierror as error:
-            raise InvalidInputError(f"PRUNEGUARD_HOST={self.host!r} is no address of this machine: {error}") from error
+            raise InvalidInputError(f"PRUNEGUARD_HOST={self.host!r}: {error.strerror}; name an address") from error
+        try:
+            return socket.create_server(address, family=family, backlog=2048)
         except OSError as error:
             raise UnavailableError(self._why(error)) from error
 

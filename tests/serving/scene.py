@@ -80,7 +80,9 @@ class Scene:
         refs = {"model": digest, "parent": digest, "data": "sha256:data", "policy": "sha256:policy"}
         refs["verdict"] = f"sha256:verdict-{self.model}-{number}"
         run = {"run": f"{self.model}-1", "model": self.model}
-        self._record("verdict.given", "ada", {**refs, "evidence": []}, **run, passed=True, objections=[])
+        self._record(
+            "verdict.given", "ada", {**refs, "evidence": []}, **run, split="release", passed=True, objections=[]
+        )
         about = {"model": self.model, "number": number}
         refs = {"model": digest, "verdict": refs["verdict"]}
         self._record("release.proposed", "ada", refs, signed=True, **about)
@@ -127,6 +129,16 @@ def infer(made: Gateway, document: Any = None, *, version: int | None = None, **
     if "content" not in request:
         request["json"] = JSON_ROW if document is None else document
     return call(made, "POST", path, **request)
+
+
+def infer_all(made: Gateway, documents: Sequence[Any]) -> list[httpx.Response]:
+    """One request after the other, in one event loop."""
+
+    async def send() -> list[httpx.Response]:
+        async with httpx.AsyncClient(transport=httpx.ASGITransport(made.app), base_url="http://gateway") as client:
+            return [await client.post("/v2/models/digits/infer", json=document) for document in documents]
+
+    return asyncio.run(send())
 
 
 def mark(response: httpx.Response) -> int:

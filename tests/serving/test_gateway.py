@@ -1,6 +1,8 @@
 import asyncio
 import gzip
 import json
+import threading
+import time
 from collections import Counter
 
 import httpx
@@ -9,9 +11,11 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 
-from pruneguard.serving.gateway import Gateway
+from pruneguard.evaluation.sessions import Session
+from pruneguard.serving.gateway import OFFLOAD_SECONDS, Gateway
 from pruneguard.serving.observing import Reason
-from tests.serving.scene import JSON_ROW, Recorder, Scene, call, gateway, infer, mark, row
+from pruneguard.serving.table import WARM_UPS
+from tests.serving.scene import JSON_ROW, Recorder, Scene, call, gateway, infer, infer_all, mark, row
 
 
 @pytest.fixture
@@ -91,8 +95,8 @@ def test_the_canary_takes_its_share_and_the_same_id_gets_the_same_version(scene)
     scene.release()
     scene.release(share=0.2)
     made = gateway(scene)
-    ids = [f"request {i}" for i in range(400)]
-    first, second = ([mark(infer(made, {"id": i, **JSON_ROW})) for i in ids] for _ in range(2))
+    documents = [{"id": f"request {i}", **JSON_ROW} for i in range(400)]
+    first, second = (list(map(mark, infer_all(made, documents))) for _ in range(2))
     assert first == second
     assert 50 < Counter(first)[2] < 110  # 80 expected, standard deviation 8
 
@@ -112,8 +116,8 @@ def test_a_key_is_sticky_whatever_the_request_is_called(scene):
 def test_a_canary_with_nothing_live_answers_its_share_and_no_more(scene):
     scene.release(share=0.5)
     made = gateway(scene)
-    statuses = Counter(infer(made, {"id": str(i), **JSON_ROW}).status_code for i in range(60))
-    assert set(statuses) == {200, 503}
+    answers = infer_all(made, [{"id": str(i), **JSON_ROW} for i in range(60)])
+    assert {answer.status_code for answer in answers} == {200, 503}
     assert "nothing is live: 'digits' serves 1 (canary 50 %)" in error(call(made, "GET", "/v2/models/digits"), 503)
 
 
@@ -128,6 +132,22 @@ def test_a_rollback_needs_no_file(scene):
     scene.roll_back()
     assert made.follow(scene.ledger.state())
     assert mark(infer(made)) == 1
+
+
+def test_a_rollback_takes_effect_before_the_next_fallback_is_read(scene):
+    for _ in range(3):
+        scene.release()
+    made = gateway(scene)
+    read, get = [], scene.artifacts.get
+
+    def get_and_ask(name):
+        read.append(mark(infer(made)))
+        return get(name)
+
+    scene.artifacts.get = get_and_ask
+    scene.roll_back()
+    made.follow(scene.ledger.state())
+    assert read == [2]  # only release 1, the new fallback, was read; release 2 answered by then
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering_and_is_told(scene):
@@ -294,6 +314,87 @@ def test_more_requests_than_the_limit_are_told_when_to_come_back(scene):
     assert "retry in a second" in error(second, 429)
     assert second.headers["retry-after"] == "1"
     assert ("", Reason.BUSY) in observer.refusals
+
+
+class Held(Session):
+    """A network that is slow while it warms up, and then holds its answer until it is let go."""
+
+    warm_ups = WARM_UPS
+    asked, let_go = threading.Event(), threading.Event()
+
+    def logits(self, x, *, batch=256):
+        if self.warm_ups:
+            self.warm_ups -= 1
+            time.sleep(2 * OFFLOAD_SECONDS)
+        else:
+            self.asked.set()
+            assert self.let_go.wait(20)
+        return super().logits(x, batch=batch)
+
+
+def test_a_slow_model_holds_up_nobody_else(scene, monkeypatch):
+    monkeypatch.setattr("pruneguard.serving.table.Session", Held)
+    scene.release()
+    made = gateway(scene)
+
+    async def both():
+        transport = httpx.ASGITransport(made.app)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            slow = asyncio.create_task(client.post("/v2/models/digits/infer", json=JSON_ROW))
+            assert await asyncio.to_thread(Held.asked.wait, 20)
+            live = await client.get("/v2/health/live")
+            Held.let_go.set()
+            return live, await slow
+
+    live, slow = asyncio.run(both())
+    assert live.status_code == 200
+    assert mark(slow) == 1
+
+
+def test_a_client_that_stalls_does_not_keep_its_place(scene, monkeypatch):
+    monkeypatch.setattr("pruneguard.serving.gateway.BODY_SECONDS_MAX", 0.01)
+    scene.release()
+
+    async def stalling():
+        yield b"{"
+        await asyncio.Event().wait()
+
+    made = gateway(scene, in_flight_max=1)
+    assert "did not arrive within 0.01 s" in error(infer(made, content=stalling()), 408)
+    assert mark(infer(made)) == 1
+
+
+def test_a_client_that_goes_away_leaves_nothing_behind(scene):
+    scene.release()
+    made = gateway(scene, in_flight_max=1)
+    path = "/v2/models/digits/infer"
+    scope = {"type": "http", "method": "POST", "path": path, "headers": [], "query_string": b""}
+
+    async def receive():
+        return {"type": "http.disconnect"}
+
+    async def send(message):
+        pass
+
+    asyncio.run(made.app(scope, receive, send))
+    assert mark(infer(made)) == 1
+
+
+def test_a_fault_is_answered_in_the_protocols_words_and_raised_for_the_log(scene):
+    class NoMetrics(Recorder):
+        def metrics(self):
+            raise RuntimeError("the monitor is ill")
+
+    made = gateway(scene, NoMetrics())
+
+    async def send():
+        transport = httpx.ASGITransport(made.app, raise_app_exceptions=False)
+        async with httpx.AsyncClient(transport=transport, base_url="http://gateway") as client:
+            return await client.get("/metrics")
+
+    assert error(asyncio.run(send()), 500) == "this is a fault of the gateway (RuntimeError); its log says more"
+    with pytest.raises(RuntimeError):
+        call(made, "GET", "/metrics")
 
 
 @pytest.fixture(scope="module")

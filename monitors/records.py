@@ -1,0 +1,101 @@
+"""The monitor's events: what it writes into the ledger, and where it names the bytes behind it.
+
+Numbers that are not whole travel as text. Causation ids make every one of them a thing that happens once.
+"""
+
+from collections.abc import Sequence
+from typing import Any
+
+from monitors.observations import Observation
+from monitors.twin import TwinMonitor
+from pruneguard.ledger.events import Event
+from pruneguard.ledger.fold import MONITOR
+from pruneguard.ledger.state import Alarm, Release
+
+DETECTOR = "twin disagreement"
+
+
+def batch_sealed(
+    release: Release,
+    rows: Sequence[Observation],
+    monitor: TwinMonitor[Any] | None,
+    *,
+    batch: int,
+    answered: int,
+    dropped: int,
+    alpha: float,
+    refs: dict[str, str],
+) -> Event:
+    """A window was sealed. `rows`, `twin_runs`, `flips` and `dropped` are the window's own.
+
+    `answered` (requests) and the monitor's numbers are the release's up to now: `evalue` against `threshold`, and
+    `accuracy_lost_max`, the bound on what pruning has cost so far. `refs["monitor"]` names the state from which a
+    restarted monitor goes on.
+    """
+    data: dict[str, Any] = {
+        "model": release.model,
+        "number": release.number,
+        "batch": batch,
+        "rows": len(rows),
+        "twin_runs": sum(row.agrees is not None for row in rows),
+        "flips": sum(row.agrees is False for row in rows),
+        "dropped": dropped,
+        "answered": answered,
+    }
+    if monitor is not None:
+        data |= {
+            "evalue": f"{monitor.disagreement.value:.6g}",
+            "threshold": f"{1 / monitor.disagreement.alpha:g}",
+            "uncertainty_evalue": f"{monitor.uncertainty.value:.6g}",
+            "accuracy_lost_max": f"{monitor.loss.upper(alpha=alpha):.6f}",
+        }
+    causation = f"{release.model}/{release.number}/batch/{batch}"
+    return Event("batch.sealed", MONITOR, data, {"model": release.digest, **refs}, causation)
+
+
+def alarm_raised(release: Release, monitor: TwinMonitor[Any]) -> Event:
+    """The monitor's alarm, once its cause is known: what the counters read when it came on."""
+    assert monitor.alarm is not None  # a cause is the cause of an alarm
+    assert monitor.cause is not None
+    data = {
+        "model": release.model,
+        "number": release.number,
+        "detector": DETECTOR,
+        "cause": monitor.cause.value,
+        "evidence": {
+            "evalue": f"{monitor.alarm.evalue:.6g}",
+            "threshold": f"{monitor.alarm.threshold:g}",
+            "requests": monitor.alarm.rows,
+            "twin_runs": monitor.alarm.twin_runs,
+            "flips": monitor.alarm.flips,
+            "twin_unsure_evalue": f"{monitor.uncertainty.value:.6g}",
+        },
+    }
+    return Event(
+        "alarm.raised", MONITOR, data, {"model": release.digest}, f"{release.model}/{release.number}/alarm/{DETECTOR}"
+    )
+
+
+def drift_reported(
+    release: Release, *, batch: int, drifted: Sequence[str], columns: int, refs: dict[str, str]
+) -> Event:
+    """Inputs were compared with the release's first window; how many of how many columns moved."""
+    data = {
+        "model": release.model,
+        "number": release.number,
+        "batch": batch,
+        "drifted": len(drifted),
+        "columns": columns,
+        "names": list(drifted),
+    }
+    causation = f"{release.model}/{release.number}/drift/{batch}"
+    return Event("drift.reported", MONITOR, data, {"model": release.digest, **refs}, causation)
+
+
+def rollback_reason(alarm: Alarm) -> str:
+    """An alarm in a sentence, for whoever reads why a version left the traffic."""
+    seen = alarm.data["evidence"]
+    return (
+        f"{alarm.detector}: e-value {seen['evalue']} against {seen['threshold']} after {seen['requests']} requests, "
+        f"{seen['flips']} of {seen['twin_runs']} answers unlike the twin's; cause: {alarm.cause}"
+    )

@@ -1,0 +1,377 @@
+"""The monitor at work: it hears every answer, asks the twin about some, and acts through the ledger.
+
+Answers arrive on the path of requests and only enter a bounded inbox. One thread does the rest, in steps:
+  1. read the ledger; while it is away, go on counting with what is known;
+  2. observe answers: windows, twin runs, detectors;
+  3. raise alarms whose cause is known, and roll back where the policy says so;
+  4. move approved releases and canaries on;
+  5. seal windows that are due;
+  6. report drift, made by another process meanwhile;
+  7. show all of it as metrics.
+What to do is decided in `decisions.py` and by the detectors; a step that fails is tried again at the next one.
+"""
+
+import logging
+import threading
+from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import contextmanager, suppress
+from dataclasses import dataclass
+from itertools import groupby
+from types import TracebackType
+from typing import Self
+
+from monitors import decisions, records
+from monitors.drift import DriftReport, report_apart
+from monitors.exposition import Key, Metrics
+from monitors.inbox import Inbox
+from monitors.watched import Watched, watch
+from pruneguard import releases
+from pruneguard.artifacts import Artifacts
+from pruneguard.ledger.events import Event
+from pruneguard.ledger.fold import MONITOR
+from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.state import Model, Release, State, Status
+from pruneguard.policy import Policy
+from pruneguard.serving.observing import Answer
+from pruneguard.verdict import Verdict
+
+ANSWERS_A_STEP = 256
+
+log = logging.getLogger(__name__)
+
+
+@dataclass(frozen=True, slots=True)
+class Pace:
+    """How often things happen. A window is sealed when it has `window_rows`, or after `window_s` if it has any.
+
+    Every `drift_every`-th window of the live version is compared with its first; 0 never.
+    """
+
+    window_rows: int = 500
+    window_s: float = 60.0
+    drift_every: int = 4
+    interval_s: float = 0.1
+
+
+@dataclass(frozen=True, slots=True)
+class _Drift:
+    """A drift report on its way."""
+
+    release: Release
+    batch: int
+    report: Future[DriftReport]
+
+
+class Watch:
+    """The observer of a gateway: `pruneguard.serving.observing.Observer`. Start it, or use it as a context.
+
+    `open_ledger` is called in the monitor's thread, and what it opens is closed there. `draw_report` compares two
+    sealed windows, given as their bytes; `threads` is what one inference of a twin may use.
+    """
+
+    def __init__(
+        self,
+        open_ledger: Callable[[], Ledger],
+        artifacts: Artifacts,
+        *,
+        pace: Pace | None = None,
+        threads: int = 1,
+        inbox: Inbox | None = None,
+        draw_report: Callable[[bytes, bytes], DriftReport] = report_apart,
+    ) -> None:
+        self._open_ledger = open_ledger
+        self._artifacts = artifacts
+        self._pace = pace or Pace()
+        self._threads = threads
+        self._inbox = inbox or Inbox()
+        self._draw_report = draw_report
+        self._metrics = Metrics()
+        self._ledger: Ledger | None = None
+        self._state = State()
+        self._watched: dict[Key, Watched] = {}
+        self._policies: dict[str, Policy] = {}
+        self._shown: dict[Key, str] = {}
+        self._alarms: set[Key] = set()
+        self._drift: _Drift | None = None
+        self._drawing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drift")
+        self._complaints: dict[str, str] = {}
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
+
+    # -- the observer: on the answer's path ---------------------------------------------------------------------------
+
+    def answered(self, answer: Answer) -> None:
+        self._metrics.answered((answer.model, answer.version), seconds=answer.seconds)
+        if not self._inbox.offer(answer):
+            self._metrics.dropped()
+
+    def refused(self, model: str, reason: str) -> None:
+        self._metrics.refused(model, reason=reason)
+
+    def metrics(self) -> tuple[bytes, str]:
+        return self._metrics.render()
+
+    # -- the thread ---------------------------------------------------------------------------------------------------
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        """Take in what has been answered, seal every window and end. A drift report on its way is waited for."""
+        self._stopping.set()
+        self._inbox.wake()
+        self._thread.join()
+
+    def __enter__(self) -> Self:
+        self.start()
+        return self
+
+    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
+        self.stop()
+
+    def _run(self) -> None:
+        while not self._stopping.is_set():
+            self.step(wait_s=self._pace.interval_s)
+        while self.step(wait_s=0.0):
+            pass  # what was answered before the end
+        self.finish()
+
+    def step(self, *, wait_s: float = 0.0) -> int:
+        """One round of the steps above, after waiting for an answer at most `wait_s`; how many answers it took."""
+        answers = self._inbox.take(most=ANSWERS_A_STEP, wait_s=wait_s)
+        reachable = self._read()
+        self._observe(answers)
+        if reachable is not None:
+            self._act(reachable)
+        self._show()
+        return len(answers)
+
+    def finish(self) -> None:
+        """Seal what is left, whether due or not, and let go of the ledger."""
+        self._drawing.shutdown(wait=True)
+        if (ledger := self._read()) is not None:
+            self._report_drift(ledger)
+            for watched in self._watched.values():
+                self._seal(ledger, watched, last=True)
+        self._close()
+
+    # -- 1. read ------------------------------------------------------------------------------------------------------
+
+    def _read(self) -> Ledger | None:
+        """The ledger, with its state read; None while it is away."""
+        with self._surviving("reading the ledger"):
+            self._ledger = self._ledger or self._open_ledger()
+            self._state = self._ledger.state()
+            self._metrics.polled(size=self._state.size)
+            return self._ledger
+        self._close()
+        return None
+
+    def _close(self) -> None:
+        if self._ledger is not None:
+            with suppress(Exception):  # it failed already; what matters is the next one
+                self._ledger.close()
+            self._ledger = None
+
+    # -- 2. observe ---------------------------------------------------------------------------------------------------
+
+    def _observe(self, answers: Sequence[Answer]) -> None:
+        by_release = sorted(answers, key=lambda answer: (answer.model, answer.version))
+        for key, group in groupby(by_release, key=lambda answer: (answer.model, answer.version)):
+            own = list(group)
+            watched = self._find(key)
+            if watched is None:
+                self._metrics.dropped(len(own))
+                continue
+            with self._surviving(f"observing {key}"):
+                watched.lose(self._inbox.lost(key))
+                watched.observe(own)
+            self._complain(f"the twin of {key}", watched.failure)
+
+    def _find(self, key: Key) -> Watched | None:
+        """The release under observation; None where the ledger does not know it or its documents cannot be read."""
+        if key in self._watched:
+            return self._watched[key]
+        model = self._state.models.get(key[0])
+        if model is None or key[1] not in model.releases:
+            return None
+        with self._surviving(f"beginning to watch {key}"):
+            watched = watch(model.releases[key[1]], model, self._artifacts, self._metrics, threads=self._threads)
+            if watched.blind:
+                self._complain(f"watching {key}", watched.blind)
+                self._metrics.error()
+            return self._watched.setdefault(key, watched)
+        return None
+
+    # -- acting -------------------------------------------------------------------------------------------------------
+
+    def _act(self, ledger: Ledger) -> None:
+        for model in list(self._state.models.values()):
+            serving = [release for release in (model.canary, model.live) if release]
+            watched = [found for r in serving if (found := self._find((r.model, r.number)))]
+            for one in watched:
+                self._raise_alarm(ledger, model, one)
+            with self._surviving(f"rolling back {model.name}"):
+                self._roll_back(ledger, model)
+            with self._surviving(f"moving {model.name} on"):
+                self._move_on(ledger, model)
+        for key, one in list(self._watched.items()):
+            self._seal_if_due(ledger, key, one)
+        self._report_drift(ledger)
+
+    # -- 3. alarms ----------------------------------------------------------------------------------------------------
+
+    def _raise_alarm(self, ledger: Ledger, model: Model, watched: Watched) -> None:
+        raised = any(alarm.number == watched.release.number for alarm in model.alarms)
+        if raised or watched.monitor is None or watched.monitor.cause is None:
+            return
+        with self._surviving(f"raising the alarm about {watched.key}"):
+            event = ledger.record(records.alarm_raised(watched.release, watched.monitor)).event
+            log.warning("%s release %d: %s, cause: %s", *watched.key, event.data["detector"], event.data["cause"])
+
+    def _roll_back(self, ledger: Ledger, model: Model) -> None:
+        release = model.canary or model.live
+        if release is None or (alarm := decisions.due_rollback(model, self._policy(release))) is None:
+            return
+        reason = records.rollback_reason(alarm)
+        releases.roll_back(ledger, model=model.name, reason=reason, actor=MONITOR, alarm=alarm.event)
+        log.warning("%s release %d was rolled back: %s", model.name, release.number, reason)
+
+    # -- 4. releases --------------------------------------------------------------------------------------------------
+
+    def _move_on(self, ledger: Ledger, model: Model) -> None:
+        for release in list(model.releases.values()):
+            if release.status not in (Status.APPROVED, Status.CANARY):
+                continue
+            watched = self._watched.get((model.name, release.number))
+            share = decisions.next_step(
+                release,
+                model=model,
+                policy=self._policy(release),
+                answered=watched.answered if watched else 0,
+                healthy=watched is not None and watched.healthy,
+            )
+            if share is not None:
+                releases.shift(ledger, model=model.name, number=release.number, share=share)
+                log.info("%s release %d takes %g of the traffic", model.name, release.number, share)
+
+    def _policy(self, release: Release) -> Policy:
+        if release.policy not in self._policies:
+            self._policies[release.policy] = Policy.decode(self._artifacts.get(release.policy))
+        return self._policies[release.policy]
+
+    # -- 5. windows ---------------------------------------------------------------------------------------------------
+
+    def _seal_if_due(self, ledger: Ledger, key: Key, watched: Watched) -> None:
+        release = self._state.models[key[0]].releases[key[1]]
+        if release.status not in (Status.CANARY, Status.LIVE):
+            if self._seal(ledger, watched, last=True):
+                del self._watched[key]
+                self._metrics.forget(key)
+        elif watched.due(rows=self._pace.window_rows, seconds=self._pace.window_s) and (
+            event := self._seal(ledger, watched)
+        ):
+            self._compare_with_first(release, event)
+
+    def _seal(self, ledger: Ledger, watched: Watched, *, last: bool = False) -> Event | bool:
+        """Seal one window; its event, True where there was nothing to seal, False when it has to be tried again."""
+        with self._surviving(f"sealing a window of {watched.key}"):
+            watched.lose(self._inbox.lost(watched.key))
+            event = watched.seal(self._artifacts, last=last)
+            if event is None:
+                return True
+            recorded = ledger.record(event).event
+            watched.sealed(recorded)
+            return recorded
+        return False
+
+    # -- 6. drift -----------------------------------------------------------------------------------------------------
+
+    def _compare_with_first(self, release: Release, event: Event | bool) -> None:
+        """Ask for a drift report on a window that was just sealed, if it is its turn and none is on its way."""
+        if not isinstance(event, Event) or release.status is not Status.LIVE or self._drift is not None:
+            return
+        batch, every = event.data["batch"], self._pace.drift_every
+        if not every or not batch or batch % every:
+            return
+        batches = self._state.models[release.model].batches
+        first = next(known["refs"]["batch"] for known in batches if known["number"] == release.number)
+        pair = first, event.refs["batch"]
+        self._drift = _Drift(release, batch, self._drawing.submit(self._draw, *pair))
+
+    def _draw(self, reference: str, current: str) -> DriftReport:
+        return self._draw_report(self._artifacts.get(reference), self._artifacts.get(current))
+
+    def _report_drift(self, ledger: Ledger) -> None:
+        """Record a drift report that is ready. One that failed is let go: the next window brings another."""
+        if self._drift is None or not self._drift.report.done():
+            return
+        drift, self._drift = self._drift, None
+        with self._surviving(f"reporting drift of {drift.release.model}"):
+            made = drift.report.result()
+            refs = {"report": self._artifacts.put(made.json), "html": self._artifacts.put(made.html)}
+            ledger.record(
+                records.drift_reported(
+                    drift.release, batch=drift.batch, drifted=made.drifted, columns=len(made.columns), refs=refs
+                )
+            )
+            self._metrics.drift((drift.release.model, drift.release.number), columns=len(made.drifted))
+
+    # -- 7. metrics ---------------------------------------------------------------------------------------------------
+
+    def _show(self) -> None:
+        for model in self._state.models.values():
+            if not model.releases:
+                continue
+            live, canary = model.live, model.canary
+            self._metrics.traffic(
+                model.name, live=live.number if live else 0, canary_share=canary.share if canary else 0.0
+            )
+            for release in filter(None, (live, canary)):
+                with self._surviving(f"reading the verdict on {model.name} {release.number}"):
+                    self._show_findings(release)
+        for key, watched in self._watched.items():
+            if (monitor := watched.monitor) is not None:
+                loss = monitor.loss.upper(alpha=watched.policy.monitoring.alpha)
+                self._metrics.decay(key, evalue_log10=monitor.disagreement.log10, loss_max=loss)
+        self._show_alarms()
+
+    def _show_findings(self, release: Release) -> None:
+        key = release.model, release.number
+        if self._shown.get(key) != release.verdict:
+            verdict = Verdict.decode(self._artifacts.get(release.verdict))
+            self._metrics.findings(key, Counter(finding.outcome.value for finding in verdict.findings))
+            self._shown[key] = release.verdict
+
+    def _show_alarms(self) -> None:
+        """An alarm shows from the moment its detector has it; while its cause is sought, the ledger knows nothing."""
+        standing = {(m.name, n) for m in self._state.models.values() for n in decisions.standing_alarms(m)}
+        monitored = {key: watched.monitor for key, watched in self._watched.items() if watched.monitor}
+        on = standing | {key for key, monitor in monitored.items() if monitor.alarm}
+        for key in self._alarms - on - monitored.keys():
+            self._metrics.forget_alarm(key)
+        for key in on | monitored.keys():
+            self._metrics.alarm(key, on=key in on)
+        self._alarms = on | monitored.keys()
+
+    # -- trouble ------------------------------------------------------------------------------------------------------
+
+    @contextmanager
+    def _surviving(self, doing: str) -> Iterator[None]:
+        """Count and log what goes wrong inside, once for the same trouble, and go on."""
+        try:
+            yield
+        except Exception as error:  # noqa: BLE001  # a monitor that dies of one bad file watches over nothing
+            self._metrics.error()
+            self._complain(doing, f"{type(error).__name__}: {error}")
+        else:
+            self._complaints.pop(doing, None)
+
+    def _complain(self, doing: str, reason: str | None) -> None:
+        if reason is None:
+            self._complaints.pop(doing, None)
+        elif self._complaints.get(doing) != reason:
+            self._complaints[doing] = reason
+            log.error("%s: %s", doing, reason)

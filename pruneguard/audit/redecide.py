@@ -1,0 +1,61 @@
+"""Decide again what the service decided: a policy's terms, and each verdict from its policy and evidence."""
+
+from collections.abc import Callable, Iterator
+from typing import TypeAlias
+
+from pruneguard.evidence import Evidence
+from pruneguard.gates import judge
+from pruneguard.ledger.events import Event
+from pruneguard.policy import Policy
+from pruneguard.verdict import Verdict
+
+ReadDocument: TypeAlias = Callable[[str], bytes]
+"""Digest -> the document's bytes, checked against it."""
+
+
+def policy_faults(event: Event, read: ReadDocument) -> Iterator[str]:
+    """In what a `policy.adopted` event departs from the policy that it names."""
+    policy = Policy.decode(read(event.refs["policy"]))
+    written = {
+        "name": policy.name,
+        "version": policy.version,
+        "approvals_min": policy.approvals_min,
+        "on_decay": policy.on_decay.value,
+    }
+    for name, value in written.items():
+        if event.data[name] != value:
+            yield f"adopted with {name} {event.data[name]!r}; the policy's document says {value!r}"
+
+
+def verdict_faults(event: Event, read: ReadDocument) -> Iterator[str]:
+    """In what a `verdict.given` event departs from what its policy and evidence lead to."""
+    refs = event.refs
+    policy = Policy.decode(read(refs["policy"]))
+    evidence = [Evidence.decode(read(digest)) for digest in refs["evidence"]]
+    given = Verdict.decode(read(refs["verdict"]))
+    decided = judge(policy, evidence, candidate=refs["model"], twin=refs["parent"], data=refs["data"])
+    if decided.policy != refs["policy"]:
+        yield f"the policy {refs['policy']} is not in canonical form"
+    yield from _differences(given, decided)
+    if given.digest != refs["verdict"]:
+        yield f"the verdict {refs['verdict']} is not in canonical form"
+    if event.data["passed"] is not decided.passed:
+        yield f"recorded as passed={event.data['passed']}; its evidence leads to passed={decided.passed}"
+    objections = [f"{finding.rule}: {finding.outcome}" for finding in decided.objections]
+    if list(event.data["objections"]) != objections:
+        yield f"recorded with the objections {event.data['objections']}; its evidence leads to {objections}"
+
+
+def _differences(given: Verdict, decided: Verdict) -> Iterator[str]:
+    for name in ("policy", "candidate", "twin", "data", "evidence"):
+        if getattr(given, name) != getattr(decided, name):
+            yield f"the verdict names {name} {getattr(given, name)}; the event names {getattr(decided, name)}"
+    if [f.rule for f in given.findings] != [f.rule for f in decided.findings]:
+        yield "the verdict's findings are not those of the policy's rules, one for each in order"
+        return
+    for told, found in zip(given.findings, decided.findings, strict=True):
+        if told != found:
+            yield (
+                f"rule {found.rule!r}: the verdict says {told.outcome} ({told.observed}; required {told.required}), "
+                f"its evidence says {found.outcome} ({found.observed}; required {found.required})"
+            )

@@ -1,0 +1,89 @@
+"""What the monitor does next, as a table of cases."""
+
+from dataclasses import replace
+
+import pytest
+
+from monitors.decisions import due_rollback, next_step, standing_alarms
+from pruneguard.ledger.state import Alarm, Model, Release, Status
+from pruneguard.policy import Action, Canary
+from tests.monitors.service import POLICY, notify_only
+
+
+def release(number: int, status: Status, *, was_live: bool = False) -> Release:
+    release = Release(number, "tiny", "d", "t", "v", "p", "ada", frozenset({"ada"}), status, "")
+    release.was_live = was_live
+    return release
+
+
+def model(*releases: Release, alarms: tuple[Alarm, ...] = ()) -> Model:
+    return Model("tiny", {r.number: r for r in releases}, alarms=list(alarms))
+
+
+def alarm(number: int, cause: str = "artefact") -> Alarm:
+    return Alarm(f"event-{number}", "tiny", number, "twin disagreement", cause, "", {})
+
+
+def step(number: int, of: Model, *, answered: int = 0, healthy: bool = True) -> float | None:
+    policy = replace(POLICY, canary=Canary(share=0.1, requests_min=200))
+    return next_step(of.releases[number], model=of, policy=policy, answered=answered, healthy=healthy)
+
+
+LIVE, CANARY, APPROVED = Status.LIVE, Status.CANARY, Status.APPROVED
+
+
+def test_an_approved_release_begins_as_a_canary():
+    assert step(2, model(release(1, LIVE), release(2, APPROVED))) == 0.1
+
+
+def test_the_first_release_has_nobody_to_be_compared_with():
+    assert step(1, model(release(1, APPROVED))) == 1.0
+
+
+def test_there_is_one_canary_at_a_time_and_older_releases_go_first():
+    assert step(3, model(release(1, LIVE), release(2, CANARY), release(3, APPROVED))) is None
+    assert step(3, model(release(1, LIVE), release(2, APPROVED), release(3, APPROVED))) is None
+
+
+@pytest.mark.parametrize(
+    ("answered", "healthy", "share"), [(199, True, None), (200, True, 1.0), (200, False, None), (9_999, False, None)]
+)
+def test_a_canary_goes_live_when_it_answered_enough_and_is_healthy(answered, healthy, share):
+    assert step(2, model(release(1, LIVE), release(2, CANARY)), answered=answered, healthy=healthy) == share
+
+
+@pytest.mark.parametrize("status", [Status.PROPOSED, Status.LIVE, Status.RETIRED, Status.ROLLED_BACK])
+def test_nothing_else_moves(status):
+    assert step(2, model(release(1, LIVE), release(2, status)), answered=9_999) is None
+
+
+def test_an_alarm_about_the_artefact_takes_the_canary_or_the_live_version_out():
+    canary = model(release(1, LIVE), release(2, CANARY), alarms=(alarm(2),))
+    assert due_rollback(canary, POLICY) == alarm(2)
+    live = model(release(1, Status.RETIRED, was_live=True), release(2, LIVE), alarms=(alarm(2),))
+    assert due_rollback(live, POLICY) == alarm(2)
+
+
+def test_a_moved_input_is_no_reason_to_roll_back():
+    moved = model(release(1, LIVE), release(2, CANARY), alarms=(alarm(2, "input"),))
+    assert due_rollback(moved, POLICY) is None
+
+
+def test_a_policy_that_wants_people_to_decide_is_obeyed():
+    assert POLICY.on_decay is Action.ROLL_BACK
+    assert due_rollback(model(release(1, LIVE), release(2, CANARY), alarms=(alarm(2),)), notify_only()) is None
+
+
+def test_without_an_earlier_version_there_is_nowhere_to_go():
+    assert due_rollback(model(release(1, LIVE), alarms=(alarm(1),)), POLICY) is None
+
+
+def test_an_alarm_about_a_version_that_has_left_is_done_with():
+    after = model(release(1, LIVE), release(2, Status.ROLLED_BACK), release(3, CANARY), alarms=(alarm(2),))
+    assert due_rollback(after, POLICY) is None
+
+
+def test_an_alarm_stands_until_a_newer_release_is_live():
+    alarms = (alarm(2),)
+    assert standing_alarms(model(release(1, LIVE), release(2, Status.ROLLED_BACK), alarms=alarms)) == {2}
+    assert standing_alarms(model(release(3, LIVE), release(2, Status.ROLLED_BACK), alarms=alarms)) == set()
