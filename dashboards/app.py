@@ -1,4 +1,4 @@
-"""The script that Streamlit runs for every visit: navigation, the banner, the page. `dashboards/server.py` serves it."""
+"""The script that Streamlit runs for every visit: navigation, banner, page. `dashboards/server.py` serves it."""
 
 from pathlib import Path
 

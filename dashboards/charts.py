@@ -6,7 +6,7 @@ quality starts at zero: a loss of three points must be seen.
 
 import math
 from collections.abc import Mapping, Sequence
-from typing import Any
+from typing import Any, TypeAlias
 
 import altair as alt
 
@@ -14,17 +14,18 @@ BLUE, VERMILION, GREY = "#2a8fd0", "#d55e00", "#8a8f98"
 SERIES = (BLUE, "#e69f00", "#009e73", "#cc79a7", "#8a6d3b")
 HEIGHT = 320
 
-Row = Mapping[str, Any]
+Row: TypeAlias = Mapping[str, Any]
+Plot: TypeAlias = alt.LayerChart | alt.FacetChart
 
 
-def tradeoff(candidates: Sequence[Row], *, twin_accuracy: float | None) -> alt.LayerChart:
+def tradeoff(candidates: Sequence[Row], *, twin_accuracy: float | None) -> Plot:
     """Accuracy of every judged candidate, with its interval, over the parameters it kept.
 
     Rows hold kept (%), accuracy, low, high (%), verdict ("passed" or "rejected") and what the tooltip shows.
     """
     ends = [row[key] for row in candidates for key in ("low", "high", "accuracy") if row[key] is not None]
     domain = _around([*ends, twin_accuracy] if twin_accuracy is not None else ends)
-    base = alt.Chart(alt.Data(values=list(candidates)))
+    base = _chart(candidates)
     x = alt.X("kept:Q", title="parameters kept, % of the twin's", scale=alt.Scale(domain=[0, 102], nice=False))
     scale = alt.Scale(domain=domain, nice=False, zero=False)
     y = alt.Y("accuracy:Q", title="accuracy, % of rows (95 % interval)", scale=scale)
@@ -44,14 +45,16 @@ def tradeoff(candidates: Sequence[Row], *, twin_accuracy: float | None) -> alt.L
     whiskers = base.mark_rule(strokeWidth=2, opacity=0.6).encode(
         x=x, y=alt.Y("low:Q", scale=scale, title=""), y2="high:Q", color=colour
     )
-    points = base.mark_point(size=140, filled=True, opacity=1).encode(x=x, y=y, color=colour, shape=shape, tooltip=tooltip)
+    points = base.mark_point(size=140, filled=True, opacity=1).encode(
+        x=x, y=y, color=colour, shape=shape, tooltip=tooltip
+    )
     layers = [whiskers, points]
     if twin_accuracy is not None:
         layers.insert(0, _level(twin_accuracy, f"dense twin: {twin_accuracy:.2f} %"))
     return alt.layer(*layers).properties(height=HEIGHT)
 
 
-def evalue(batches: Sequence[Row], *, threshold: float | None, versions: Sequence[str]) -> alt.LayerChart:
+def evalue(batches: Sequence[Row], *, threshold: float | None, versions: Sequence[str]) -> Plot:
     """The evidence that the version has decayed (log10 of the e-value) after every sealed batch, and its threshold.
 
     Rows hold batch (position), version, log10, rows, time. `versions` keeps one version's colour the same in all plots.
@@ -63,7 +66,7 @@ def evalue(batches: Sequence[Row], *, threshold: float | None, versions: Sequenc
     return alt.layer(*([] if level is None else [_level(level, words)]), series).properties(height=HEIGHT)
 
 
-def flips(batches: Sequence[Row], *, certified: float | None, versions: Sequence[str]) -> alt.LayerChart:
+def flips(batches: Sequence[Row], *, certified: float | None, versions: Sequence[str]) -> Plot:
     """Share of shadowed requests that candidate and twin answered differently, and the share certified at the gate.
 
     Rows hold batch, version, flips (%), rows, time.
@@ -74,9 +77,9 @@ def flips(batches: Sequence[Row], *, certified: float | None, versions: Sequence
     return alt.layer(*([] if certified is None else [_level(certified, words)]), series).properties(height=HEIGHT)
 
 
-def drift(columns: Sequence[Row]) -> alt.LayerChart:
+def drift(columns: Sequence[Row]) -> Plot:
     """How far every column moved, in multiples of its threshold. Rows are those of `drifting.columns_of`."""
-    base = alt.Chart(alt.Data(values=list(columns)))
+    base = _chart(columns)
     kind = ["drifted", "steady"]
     bars = base.mark_bar(height={"band": 0.6}).encode(
         x=alt.X("ratio:Q", title="distance from the reference, in multiples of the column's threshold"),
@@ -90,16 +93,16 @@ def drift(columns: Sequence[Row]) -> alt.LayerChart:
             alt.Tooltip("method:N"),
         ],
     )
-    labels = base.mark_text(align="left", dx=5, color=GREY).encode(x="ratio:Q", y=alt.Y("column:N", sort=None, title=""), text="state:N")
-    limit = alt.Chart(alt.Data(values=[{"at": 1}])).mark_rule(strokeDash=[6, 4], color=GREY, strokeWidth=1.5).encode(x="at:Q")
+    labels = base.mark_text(align="left", dx=5, color=GREY).encode(
+        x="ratio:Q", y=alt.Y("column:N", sort=None, title=""), text="state:N"
+    )
+    limit = _chart([{"at": 1}]).mark_rule(strokeDash=[6, 4], color=GREY, strokeWidth=1.5).encode(x="at:Q")
     return alt.layer(bars, labels, limit).properties(height=70 + 32 * len(columns))
 
 
-def _series(
-    rows: Sequence[Row], name: str, title: str, domain: list[float], versions: Sequence[str]
-) -> alt.LayerChart:
+def _series(rows: Sequence[Row], name: str, title: str, domain: list[float], versions: Sequence[str]) -> Plot:
     known = alt.Scale(domain=list(versions), range=[SERIES[at % len(SERIES)] for at in range(len(versions))])
-    base = alt.Chart(alt.Data(values=list(rows))).encode(
+    base = _chart(rows).encode(
         x=alt.X(
             "batch:Q",
             title="sealed batch, oldest to newest",
@@ -121,14 +124,18 @@ def _series(
     return alt.layer(base.mark_line(), points)
 
 
-def _level(value: float, words: str) -> alt.LayerChart:
+def _level(value: float, words: str) -> Plot:
     """A dashed horizontal line that says what it is."""
-    base = alt.Chart(alt.Data(values=[{"level": value, "words": words}]))
+    base = _chart([{"level": value, "words": words}])
     rule = base.mark_rule(strokeDash=[6, 4], color=GREY, strokeWidth=1.5).encode(y="level:Q")
     text = base.mark_text(align="left", baseline="bottom", dx=4, dy=-3, color=GREY).encode(
         x=alt.value(0), y="level:Q", text="words:N"
     )
     return alt.layer(rule, text)
+
+
+def _chart(rows: Sequence[Row]) -> alt.Chart:
+    return alt.Chart(alt.Data(values=list(rows)))  # type: ignore[no-untyped-call]  # generated from Vega-Lite's schema
 
 
 def _around(values: Sequence[float]) -> list[float]:

@@ -37,9 +37,7 @@ def banner() -> None:
 def reading_or_stop() -> Reading:
     """The current reading; where there is no model to show, says which command makes one and ends the page."""
     reading = book().now()
-    if reading.state.models:
-        return reading
-    if reading.trouble is None:
+    if not reading.state.models and reading.trouble is None:
         with st.container(border=True):
             st.subheader("No model yet")
             st.markdown(
@@ -48,7 +46,9 @@ def reading_or_stop() -> Reading:
             )
             st.markdown("Start one:")
             st.code("pruneguard run examples/digits/manifest.yaml", language=None)
-    st.stop()
+    if not reading.state.models:
+        st.stop()
+    return reading
 
 
 def choose_model(reading: Reading) -> Model:

@@ -14,6 +14,7 @@ class Proof:
     """An inclusion proof that was checked: `included` says how it came out."""
 
     index: int
+    raw: bytes
     size: int
     leaf: bytes
     root: bytes
@@ -38,7 +39,7 @@ def prove(ledger: Ledger, index: int) -> Proof:
     included = merkle.verify_inclusion(
         index=index, size=checkpoint.size, leaf=leaf, proof=proof.hashes, root=checkpoint.root
     )
-    return Proof(index, checkpoint.size, leaf, checkpoint.root, proof.hashes, included, file)
+    return Proof(index, stored[0], checkpoint.size, leaf, checkpoint.root, proof.hashes, included, file)
 
 
 def signature(state: State, entry: Entry) -> tuple[bool | None, str]:

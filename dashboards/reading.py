@@ -172,6 +172,7 @@ class Book:
         return Line(index, found[0], Entry.decode(found[0]))
 
     def _find(self, types: Sequence[str], model: str | None, text: str) -> Found:
+        self._refresh()
         chosen: Sequence[int] = range(self._indexed)
         if types:
             chosen = sorted(index for name in types for index in self._types.get(name, ()))
@@ -204,7 +205,7 @@ class Book:
 
 
 def copy_of(state: State) -> State:
-    """A copy that further folding leaves alone. What is frozen is shared; `causations`, which no page reads, is not copied.
+    """A copy that further folding leaves alone, without `causations`, which no page reads. What is frozen is shared.
 
     The cost grows with models and their newest batches, not with the log.
     """

@@ -60,12 +60,12 @@ def application(settings: Settings) -> st.App:
     )
 
 
-async def _healthy(request: Request) -> JSONResponse:  # noqa: ARG001  # Starlette's signature
+async def _healthy(request: Request) -> JSONResponse:
     """Whether this process answers. Whether the ledger does is on every page."""
     return JSONResponse({"status": "ok"})
 
 
-async def _home(request: Request) -> RedirectResponse:  # noqa: ARG001
+async def _home(request: Request) -> RedirectResponse:
     """The first page has no address of its own to Streamlit, which would say it does not exist."""
     return RedirectResponse("/")
 

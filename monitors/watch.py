@@ -13,9 +13,7 @@ What to do is decided in `decisions.py` and by the detectors; a step that fails 
 
 import logging
 import threading
-from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
-from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from itertools import groupby
@@ -23,21 +21,21 @@ from types import TracebackType
 from typing import Self
 
 from monitors import decisions, records
-from monitors.drift import DriftReport, report_apart
+from monitors.comparing import Comparisons, DrawReport
+from monitors.drift import report_apart
 from monitors.exposition import Key, Metrics
 from monitors.inbox import Inbox
+from monitors.panel import Panel
 from monitors.watched import Watched, watch
 from pruneguard import releases
 from pruneguard.artifacts import Artifacts
-from pruneguard.ledger.events import Event
 from pruneguard.ledger.fold import MONITOR
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.state import Model, Release, State, Status
 from pruneguard.policy import Policy
 from pruneguard.serving.observing import Answer
-from pruneguard.verdict import Verdict
 
-ANSWERS_A_STEP = 256
+ANSWERS_A_STEP = 64
 
 log = logging.getLogger(__name__)
 
@@ -55,15 +53,6 @@ class Pace:
     interval_s: float = 0.1
 
 
-@dataclass(frozen=True, slots=True)
-class _Drift:
-    """A drift report on its way."""
-
-    release: Release
-    batch: int
-    report: Future[DriftReport]
-
-
 class Watch:
     """The observer of a gateway: `pruneguard.serving.observing.Observer`. Start it, or use it as a context.
 
@@ -79,23 +68,20 @@ class Watch:
         pace: Pace | None = None,
         threads: int = 1,
         inbox: Inbox | None = None,
-        draw_report: Callable[[bytes, bytes], DriftReport] = report_apart,
+        draw_report: DrawReport = report_apart,
     ) -> None:
         self._open_ledger = open_ledger
         self._artifacts = artifacts
         self._pace = pace or Pace()
         self._threads = threads
         self._inbox = inbox or Inbox()
-        self._draw_report = draw_report
         self._metrics = Metrics()
+        self._panel = Panel(self._metrics, artifacts)
         self._ledger: Ledger | None = None
         self._state = State()
         self._watched: dict[Key, Watched] = {}
         self._policies: dict[str, Policy] = {}
-        self._shown: dict[Key, str] = {}
-        self._alarms: set[Key] = set()
-        self._drift: _Drift | None = None
-        self._drawing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drift")
+        self._comparisons = Comparisons(artifacts, every=self._pace.drift_every, draw=draw_report)
         self._complaints: dict[str, str] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -133,10 +119,12 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
-            self.step(wait_s=self._pace.interval_s)
-        while self.step(wait_s=0.0):
-            pass  # what was answered before the end
-        self.finish()
+            with self._surviving("a step"):
+                self.step(wait_s=self._pace.interval_s)
+        with self._surviving("the last step"):
+            while self.step():
+                pass  # what was answered before the end
+            self.finish()
 
     def step(self, *, wait_s: float = 0.0) -> int:
         """One round of the steps above, after waiting for an answer at most `wait_s`; how many answers it took."""
@@ -145,16 +133,17 @@ class Watch:
         self._observe(answers)
         if reachable is not None:
             self._act(reachable)
-        self._show()
+        with self._surviving("showing metrics"):
+            self._panel.show(self._state, self._watched)
         return len(answers)
 
     def finish(self) -> None:
         """Seal what is left, whether due or not, and let go of the ledger."""
-        self._drawing.shutdown(wait=True)
+        self._comparisons.finish()
         if (ledger := self._read()) is not None:
             self._report_drift(ledger)
             for watched in self._watched.values():
-                self._seal(ledger, watched, last=True)
+                self._seal(ledger, watched)
         self._close()
 
     # -- 1. read ------------------------------------------------------------------------------------------------------
@@ -218,7 +207,7 @@ class Watch:
             with self._surviving(f"moving {model.name} on"):
                 self._move_on(ledger, model)
         for key, one in list(self._watched.items()):
-            self._seal_if_due(ledger, key, one)
+            self._seal_due(ledger, key, one)
         self._report_drift(ledger)
 
     # -- 3. alarms ----------------------------------------------------------------------------------------------------
@@ -264,97 +253,35 @@ class Watch:
 
     # -- 5. windows ---------------------------------------------------------------------------------------------------
 
-    def _seal_if_due(self, ledger: Ledger, key: Key, watched: Watched) -> None:
+    def _seal_due(self, ledger: Ledger, key: Key, watched: Watched) -> None:
+        """Seal what is due of a release in traffic; all there is of one that has left, and forget it."""
         release = self._state.models[key[0]].releases[key[1]]
         if release.status not in (Status.CANARY, Status.LIVE):
-            if self._seal(ledger, watched, last=True):
+            if self._seal(ledger, watched):
                 del self._watched[key]
                 self._metrics.forget(key)
-        elif watched.due(rows=self._pace.window_rows, seconds=self._pace.window_s) and (
-            event := self._seal(ledger, watched)
-        ):
-            self._compare_with_first(release, event)
+            return
+        while watched.due(rows=self._pace.window_rows, seconds=self._pace.window_s):
+            if not self._seal(ledger, watched, most=self._pace.window_rows):
+                return
+            self._comparisons.ask(release, self._state.models[key[0]])
 
-    def _seal(self, ledger: Ledger, watched: Watched, *, last: bool = False) -> Event | bool:
-        """Seal one window; its event, True where there was nothing to seal, False when it has to be tried again."""
+    def _seal(self, ledger: Ledger, watched: Watched, *, most: int | None = None) -> bool:
+        """Seal one window, if there is anything to seal; False when it has to be tried again."""
         with self._surviving(f"sealing a window of {watched.key}"):
             watched.lose(self._inbox.lost(watched.key))
-            event = watched.seal(self._artifacts, last=last)
-            if event is None:
-                return True
-            recorded = ledger.record(event).event
-            watched.sealed(recorded)
-            return recorded
+            if (event := watched.seal(self._artifacts, most=most)) is not None:
+                watched.sealed(ledger.record(event).event)
+            return True
         return False
 
     # -- 6. drift -----------------------------------------------------------------------------------------------------
 
-    def _compare_with_first(self, release: Release, event: Event | bool) -> None:
-        """Ask for a drift report on a window that was just sealed, if it is its turn and none is on its way."""
-        if not isinstance(event, Event) or release.status is not Status.LIVE or self._drift is not None:
-            return
-        batch, every = event.data["batch"], self._pace.drift_every
-        if not every or not batch or batch % every:
-            return
-        batches = self._state.models[release.model].batches
-        first = next(known["refs"]["batch"] for known in batches if known["number"] == release.number)
-        pair = first, event.refs["batch"]
-        self._drift = _Drift(release, batch, self._drawing.submit(self._draw, *pair))
-
-    def _draw(self, reference: str, current: str) -> DriftReport:
-        return self._draw_report(self._artifacts.get(reference), self._artifacts.get(current))
-
     def _report_drift(self, ledger: Ledger) -> None:
-        """Record a drift report that is ready. One that failed is let go: the next window brings another."""
-        if self._drift is None or not self._drift.report.done():
-            return
-        drift, self._drift = self._drift, None
-        with self._surviving(f"reporting drift of {drift.release.model}"):
-            made = drift.report.result()
-            refs = {"report": self._artifacts.put(made.json), "html": self._artifacts.put(made.html)}
-            ledger.record(
-                records.drift_reported(
-                    drift.release, batch=drift.batch, drifted=made.drifted, columns=len(made.columns), refs=refs
-                )
-            )
-            self._metrics.drift((drift.release.model, drift.release.number), columns=len(made.drifted))
-
-    # -- 7. metrics ---------------------------------------------------------------------------------------------------
-
-    def _show(self) -> None:
-        for model in self._state.models.values():
-            if not model.releases:
-                continue
-            live, canary = model.live, model.canary
-            self._metrics.traffic(
-                model.name, live=live.number if live else 0, canary_share=canary.share if canary else 0.0
-            )
-            for release in filter(None, (live, canary)):
-                with self._surviving(f"reading the verdict on {model.name} {release.number}"):
-                    self._show_findings(release)
-        for key, watched in self._watched.items():
-            if (monitor := watched.monitor) is not None:
-                loss = monitor.loss.upper(alpha=watched.policy.monitoring.alpha)
-                self._metrics.decay(key, evalue_log10=monitor.disagreement.log10, loss_max=loss)
-        self._show_alarms()
-
-    def _show_findings(self, release: Release) -> None:
-        key = release.model, release.number
-        if self._shown.get(key) != release.verdict:
-            verdict = Verdict.decode(self._artifacts.get(release.verdict))
-            self._metrics.findings(key, Counter(finding.outcome.value for finding in verdict.findings))
-            self._shown[key] = release.verdict
-
-    def _show_alarms(self) -> None:
-        """An alarm shows from the moment its detector has it; while its cause is sought, the ledger knows nothing."""
-        standing = {(m.name, n) for m in self._state.models.values() for n in decisions.standing_alarms(m)}
-        monitored = {key: watched.monitor for key, watched in self._watched.items() if watched.monitor}
-        on = standing | {key for key, monitor in monitored.items() if monitor.alarm}
-        for key in self._alarms - on - monitored.keys():
-            self._metrics.forget_alarm(key)
-        for key in on | monitored.keys():
-            self._metrics.alarm(key, on=key in on)
-        self._alarms = on | monitored.keys()
+        with self._surviving("reporting drift"):
+            if (event := self._comparisons.take()) is not None:
+                data = ledger.record(event).event.data
+                self._metrics.drift((data["model"], data["number"]), columns=data["drifted"])
 
     # -- trouble ------------------------------------------------------------------------------------------------------
 

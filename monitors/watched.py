@@ -146,16 +146,15 @@ class Watched:
 
     def due(self, *, rows: int, seconds: float) -> bool:
         """Whether the window holds enough, or holds something for long enough."""
-        ready = len(self._ready())
-        return ready >= rows or (ready > 0 and time.monotonic() - self._opened >= seconds)
+        return self._ready >= rows or (self._ready > 0 and time.monotonic() - self._opened >= seconds)
 
-    def seal(self, artifacts: Artifacts, *, last: bool = False) -> Event | None:
+    def seal(self, artifacts: Artifacts, *, most: int | None = None) -> Event | None:
         """Store the window and the monitor's state; the event that names them, or None when there is nothing to seal.
 
-        Rows whose block is still open wait for the next window, unless this is the `last` one. Nothing is forgotten
-        until `sealed` hears that the event stands in the ledger.
+        At most `most` rows, and of these only rows whose block is full; without a limit all there are. Nothing is
+        forgotten until `sealed` hears that the event stands in the ledger.
         """
-        rows = self._rows if last else self._ready()
+        rows = self._rows if most is None else self._rows[: min(most, self._ready)]
         if not rows:
             return None
         refs = {"batch": artifacts.put(encode(rows, model=self.release.model, number=self.release.number))}
@@ -179,9 +178,10 @@ class Watched:
         self._opened = time.monotonic()
         self.batch += 1
 
-    def _ready(self) -> list[Observation]:
-        pending = self.monitor.sampler.pending if self.monitor else 0
-        return self._rows[: len(self._rows) - pending]
+    @property
+    def _ready(self) -> int:
+        """How many rows have their block behind them."""
+        return len(self._rows) - (self.monitor.sampler.pending if self.monitor else 0)
 
 
 def watch(release: Release, model: Model, artifacts: Artifacts, metrics: Metrics, *, threads: int) -> Watched:

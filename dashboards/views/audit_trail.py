@@ -11,7 +11,7 @@ from dashboards.proofs import signature
 from dashboards.reading import SEARCHED_MAX, Line, Reading
 from dashboards.wording import badge, clock, count, plain, sentence
 from pruneguard.errors import PruneGuardError
-from pruneguard.ledger.events import CATALOGUE
+from pruneguard.ledger.events import CATALOGUE, Entry
 
 PAGE_ROWS = 25
 ALL = "All"
@@ -114,32 +114,40 @@ def _one(reading: Reading) -> None:
         st.session_state["entry"] = last
     index = st.number_input("Entry", 0, last, last, key="entry", bind="query-params", width=200)
     try:
-        line = frame.book().lines([index])[0]
         proof = frame.book().prove(index)
     except PruneGuardError as error:
         st.error(f"Entry #{index} cannot be proven: {plain(error)}")
         return
-    stands, words = signature(reading.state, line.entry)
     inclusion = (
         f"The signed tree of {count(proof.size)} entries holds exactly these bytes as entry #{index}: "
         f"{len(proof.hashes)} hashes lead from their leaf to the root of the checkpoint."
         if proof.included
-        else f"The bytes stored as entry #{index} are **not** those in the signed tree. They were changed."
+        else f"The bytes stored as entry #{index} are **not** those in the signed tree: they were changed."
     )
     st.markdown(f"{SEALS[proof.included]} **Inclusion.** {inclusion}")
-    st.markdown(f"{badge('unsigned', '–', 'gray') if stands is None else SEALS[stands]} **Signature.** {plain(words)}")
-    st.caption(f"{line.entry.event.type}, {count(len(line.raw))} bytes, as hashed")
-    st.code(_pretty(line), language="json", wrap_lines=True)
+    _event(reading, proof.raw)
     with st.expander("Raw bytes, hashes and proof"):
-        st.code(line.raw.decode(), language=None, wrap_lines=True)
+        st.code(proof.raw.decode(errors="backslashreplace"), language=None, wrap_lines=True)
         st.code(f"leaf  {proof.leaf.hex()}\nroot  {proof.root.hex()}", language=None)
         st.code(proof.file.decode(), language=None)
         st.download_button(
-            "Download the proof (C2SP tlog-proof)", proof.file, f"entry-{index}.tlog-proof", "text/plain", on_click="ignore"
+            "Download the proof (C2SP tlog-proof)",
+            proof.file,
+            f"entry-{index}.tlog-proof",
+            "text/plain",
+            on_click="ignore",
         )
 
 
-def _pretty(line: Line) -> str:
-    """The event as a person reads it, out of its envelope; the bytes that count stand below."""
-    envelope = line.entry.envelope
-    return json.dumps(json.loads(envelope.payload if envelope else line.raw), indent=2, ensure_ascii=False)
+def _event(reading: Reading, raw: bytes) -> None:
+    """What an entry says, out of its envelope, and whose signature stands on it."""
+    try:
+        entry = Entry.decode(raw)
+    except PruneGuardError as error:
+        st.error(f"These bytes are no event: {plain(error)}")
+        return
+    stands, words = signature(reading.state, entry)
+    st.markdown(f"{badge('unsigned', '–', 'gray') if stands is None else SEALS[stands]} **Signature.** {plain(words)}")
+    st.caption(f"{entry.event.type}, {count(len(raw))} bytes as hashed")
+    payload = entry.envelope.payload if entry.envelope else raw
+    st.code(json.dumps(json.loads(payload), indent=2, ensure_ascii=False), language="json", wrap_lines=True)

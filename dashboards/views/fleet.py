@@ -58,7 +58,9 @@ def _card(assessment: Assessment) -> None:
         with st.container(horizontal=True):
             for view in (model, monitoring, releases):
                 name = view.__name__.rpartition(".")[2]
-                st.page_link(st.Page(view.page, url_path=name), label=name.title(), query_params={"model": assessment.model})
+                st.page_link(
+                    st.Page(view.page, url_path=name), label=name.title(), query_params={"model": assessment.model}
+                )
 
 
 def _row(assessment: Assessment) -> dict[str, str]:

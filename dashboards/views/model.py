@@ -158,7 +158,9 @@ def _rejected(model: Model, measures: Mapping[str, Measures]) -> None:
     for verdict in rejected:
         kept = measures[verdict.digest].kept_text
         with st.container(border=True):
-            st.markdown(f"{_said(verdict)} {short(verdict.candidate)}, {kept} of the parameters, entry #{verdict.index}")
+            st.markdown(
+                f"{_said(verdict)} {short(verdict.candidate)}, {kept} of the parameters, entry #{verdict.index}"
+            )
             st.markdown("\n".join(f"- {reason}" for reason in _reasons(frame.book(), verdict)))
 
 

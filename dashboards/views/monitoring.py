@@ -58,7 +58,7 @@ def _decay(model: Model) -> None:
                 "Evidence of decay",
                 "–" if value is None else f"{value:.3g}",
                 f"version {release.number}, " + (f"alarm at {threshold:g}" if threshold else "no threshold"),
-                "An e-value: under a healthy version it exceeds t with probability at most 1/t, however long one watches.",
+                "An e-value: a healthy version ever exceeds t with probability at most 1/t, however long one watches.",
             ),
             (
                 "Unlike the twin",
@@ -95,14 +95,20 @@ def _decay(model: Model) -> None:
         st.subheader("Evidence of decay")
         rows = [row for row in batches if row["log10"] is not None]
         if rows:
-            st.altair_chart(charts.evalue(rows, threshold=threshold, versions=versions), alt="e-value after every sealed batch")
+            st.altair_chart(
+                charts.evalue(rows, threshold=threshold, versions=versions), alt="e-value after every sealed batch"
+            )
         else:
-            st.caption("The sealed batches carry no e-value: their release has no certified bound to be tested against.")
+            st.caption(
+                "The sealed batches carry no e-value: their release has no certified bound to be tested against."
+            )
     with right:
         st.subheader("Disagreement with the twin")
         rows = [row for row in batches if row["flips"] is not None]
         if rows:
-            st.altair_chart(charts.flips(rows, certified=certified, versions=versions), alt="share of flips in every sealed batch")
+            st.altair_chart(
+                charts.flips(rows, certified=certified, versions=versions), alt="share of flips in every sealed batch"
+            )
         else:
             st.caption("No request was shadowed by the twin yet.")
 

@@ -37,8 +37,7 @@ def _live(chosen: Model) -> None:
     for release in model.releases.values():
         if release.status is Status.PROPOSED:
             st.warning(
-                f"**Version {release.number} waits.** {plain(awaits(state, release))}. They sign with their own key:",
-                icon="✎",
+                f"✎ **Version {release.number} waits.** {plain(awaits(state, release))}. They sign with their own key:"
             )
             st.code(f"pruneguard approve {model.name} {release.number} --reason '…'", language=None)
     st.table(
@@ -83,7 +82,8 @@ def _row(state: State, release: Release) -> dict[str, str]:
         "State": look(release.status),
         "Since (UTC)": since(release.changed_at),
         "Traffic": percent(release.share, 0),
-        "Approvals": f"{len(release.approvals)} of {needed}" + (f": {plain(', '.join(release.approvals))}" * bool(release.approvals)),
+        "Approvals": f"{len(release.approvals)} of {needed}"
+        + (f": {plain(', '.join(release.approvals))}" * bool(release.approvals)),
         "Made by": plain(", ".join(sorted(release.makers))),
         "Policy": f"{plain(adopted.name)} version {adopted.version}" if adopted else short(release.policy),
     }

@@ -29,15 +29,16 @@ def _status(args: argparse.Namespace) -> int:
 
     state = home.read_ledger(settings()).state()
     models = {args.model: releases.find_model(state, args.model)} if args.model else state.models
+    standing = [_model(model) for model in models.values()]
     document = {
         "ledger": {"origin": state.origin, "size": state.size, "violations": [list(v) for v in state.violations]},
-        "models": [_model(model) for model in models.values()],
+        "models": standing,
     }
     if args.json:
         show(document)
     else:
         print(f"ledger {state.origin}: {state.size} events, {len(state.violations)} violations")
-        for line in (line for model in document["models"] for line in _lines(model)):
+        for line in (line for model in standing for line in _lines(model)):
             print(line)
         if not models:
             print("no models yet; next: pruneguard run MANIFEST")

@@ -3,6 +3,7 @@
 Where the output is not a terminal there are no bars, and the lines are the same.
 """
 
+import logging
 import time
 
 from rich.console import Console
@@ -26,13 +27,17 @@ class Terminal:
             disable=not self.console.is_terminal,
         )
 
+        self._log = _Lines(self, level=logging.WARNING)
+
     def __enter__(self) -> "Terminal":
         self._bars.start()
+        logging.getLogger().addHandler(self._log)
         self._token = reporting.listener.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         reporting.listener.reset(self._token)
+        logging.getLogger().removeHandler(self._log)
         self._bars.stop()
 
     def step(self, title: str) -> None:
@@ -52,3 +57,17 @@ class Terminal:
         if done >= total:
             self._bars.remove_task(task)
             self.say(f"{label}: {time.monotonic() - started:.1f} s")
+
+
+class _Lines(logging.Handler):
+    """What our own parts warn of, as lines of the story; libraries have loggers of their own and keep to them."""
+
+    OURS = ("pruneguard", "monitors", "flows")
+
+    def __init__(self, terminal: Terminal, *, level: int) -> None:
+        super().__init__(level)
+        self._terminal = terminal
+
+    def emit(self, record: logging.LogRecord) -> None:
+        if record.name.partition(".")[0] in self.OURS:
+            self._terminal.say(f"{record.levelname.lower()}: {record.getMessage()}")

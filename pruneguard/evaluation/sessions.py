@@ -1,7 +1,7 @@
 """An ONNX artefact, ready to answer. What is evaluated is what is served: both go through this file."""
 
 import os
-from typing import Any
+from typing import TypeAlias
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,9 @@ _REFUSALS = (
     ValueError,
 )
 
+_Node: TypeAlias = tuple[str, str, tuple[int | str | None, ...]]
+"""Name, type and shape of an input or output; a dynamic dimension is a name or None."""
+
 
 class Session:
     """One classifier in onnxruntime on the CPU: rows in, logits out. Safe to call from several threads.
@@ -51,12 +54,16 @@ class Session:
             self._session = onnxruntime.InferenceSession(
                 onnx, options, providers=["CPUExecutionProvider"], enable_fallback=False
             )
+            inputs, outputs = (
+                [(node.name, node.type, tuple(node.shape)) for node in nodes]  # decodes text, and can fail at it
+                for nodes in (self._session.get_inputs(), self._session.get_outputs())
+            )
         except _REFUSALS as error:
             raise InvalidInputError(
                 f"these {len(onnx)} bytes are not a model that onnxruntime loads: {error}; export it to ONNX again"
             ) from error
-        self._input, self.input_shape = _input(self._session.get_inputs())
-        self.classes = _classes(self._session.get_outputs())
+        self._input, self.input_shape = _input(inputs)
+        self.classes = _classes(outputs)
 
     def logits(self, x: Floats, *, batch: int = 256) -> Floats:
         """Logits [n, classes] of rows [n, ...], computed `batch` rows at a time. What is not finite stays so.
@@ -113,21 +120,19 @@ def predictions(logits: Floats) -> Integers:
     return np.where(np.isfinite(logits).all(axis=1), best, NO_ANSWER)
 
 
-def _input(inputs: list[Any]) -> tuple[str, tuple[int, ...]]:
-    if len(inputs) != 1 or inputs[0].type != "tensor(float)" or not inputs[0].shape:
-        found = [f"{node.name}: {node.type} {node.shape}" for node in inputs]
-        raise InvalidInputError(f"the model's inputs are {found}; expected one float32 tensor [batch, ...]")
-    batch, *row = inputs[0].shape
+def _input(inputs: list[_Node]) -> tuple[str, tuple[int, ...]]:
+    if len(inputs) != 1 or inputs[0][1] != "tensor(float)" or not inputs[0][2]:
+        raise InvalidInputError(f"the model's inputs are {inputs}; expected one float32 tensor [batch, ...]")
+    name, _, (batch, *row) = inputs[0]
     if isinstance(batch, int):
         raise InvalidInputError(f"the model takes batches of {batch} only; export it with a dynamic batch")
-    return inputs[0].name, tuple(size if isinstance(size, int) else -1 for size in row)
+    return name, tuple(size if isinstance(size, int) else -1 for size in row)
 
 
-def _classes(outputs: list[Any]) -> int:
-    if len(outputs) != 1 or outputs[0].type != "tensor(float)" or len(outputs[0].shape) != 2:
-        found = [f"{node.name}: {node.type} {node.shape}" for node in outputs]
-        raise InvalidInputError(f"the model's outputs are {found}; expected one float32 tensor [batch, classes]")
-    classes = outputs[0].shape[1]
+def _classes(outputs: list[_Node]) -> int:
+    if len(outputs) != 1 or outputs[0][1] != "tensor(float)" or len(outputs[0][2]) != 2:
+        raise InvalidInputError(f"the model's outputs are {outputs}; expected one float32 tensor [batch, classes]")
+    classes = outputs[0][2][1]
     if not isinstance(classes, int):
-        raise InvalidInputError(f"the model's output has the shape {outputs[0].shape}; its classes must be a number")
+        raise InvalidInputError(f"the model's output is {outputs[0]}; its number of classes must be fixed")
     return classes

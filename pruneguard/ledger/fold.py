@@ -151,6 +151,10 @@ def _may_judge(state: State, entry: Entry) -> Iterator[str]:
     yield from _may_work(state, entry)
     if entry.event.refs["policy"] not in state.policies:
         yield f"policy {entry.event.refs['policy']} was never adopted"
+    if not isinstance(entry.event.data["passed"], bool) or (
+        entry.event.data["passed"] and entry.event.data["objections"]
+    ):
+        yield f"passed is {entry.event.data['passed']!r} with the objections {entry.event.data['objections']!r}"
 
 
 def _may_propose(state: State, entry: Entry) -> Iterator[str]:

@@ -130,7 +130,11 @@ def _groups(model: nn.Module, example: Floats, *, criterion: str, seed: int) -> 
     generator = torch.Generator().manual_seed(seed)
     magnitude = tp.importance.GroupMagnitudeImportance(p=2)
     found = []
-    for group in graph.get_all_groups(ignored_layers=[]):
+    try:
+        groups = list(graph.get_all_groups(ignored_layers=[]))
+    except Exception as error:  # as in _graph
+        raise _untraceable(model, error) from error
+    for group in groups:
         if _reaches_output(graph, group) or any(_is_grouped(dep.target.module) for dep, _ in group):
             continue
         try:
@@ -177,10 +181,14 @@ def _graph(model: nn.Module, example: Floats) -> tp.DependencyGraph:
         with torch.enable_grad():
             return tp.DependencyGraph().build_dependency(model, torch.from_numpy(example), verbose=False)
     except Exception as error:  # torch-pruning raises whatever its walk trips over, from IndexError to AssertionError
-        raise InvalidInputError(
-            f"{type(model).__name__} cannot be traced for pruning: {type(error).__name__}: {error}; "
-            "recurrent layers and nn.MultiheadAttention are not supported by channel pruning"
-        ) from error
+        raise _untraceable(model, error) from error
+
+
+def _untraceable(model: nn.Module, error: Exception) -> InvalidInputError:
+    return InvalidInputError(
+        f"{type(model).__name__} cannot be traced for pruning: {type(error).__name__}: {error}; channel pruning knows "
+        "convolutions, linear layers and their norms, and stumbles over some recurrent layers"
+    )
 
 
 def _reaches_output(graph: tp.DependencyGraph, group: tp.Group) -> bool:

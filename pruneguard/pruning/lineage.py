@@ -121,9 +121,6 @@ def kept_axes(indices: Sequence[int], *, pruned: Sequence[int], dense: Sequence[
     Raises IntegrityError unless they are exactly the grid of some indices per dimension.
 
     >>> kept_axes([1, 2, 7, 8], pruned=(2, 2), dense=(3, 3))
-    Traceback (most recent call last):
-    pruneguard.errors.IntegrityError: the pruned tensor of shape (2, 2) is no grid of indices of its dense one, (3, 3)
-    >>> kept_axes([1, 2, 7, 8], pruned=(2, 2), dense=(4, 3))
     ((0, 2), (1, 2))
     """
     steps = [math.prod(pruned[k + 1 :]) for k in range(len(pruned))]

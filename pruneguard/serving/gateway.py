@@ -95,7 +95,7 @@ class Gateway:
             loaded[target] = load(self._artifacts, target, threads=self._threads)
         except Exception as error:  # noqa: BLE001  # whatever is wrong with one file, the rest answers
             failures[target] = f"{type(error).__name__}: {error}"
-            log.error("release %d of %r: %s", target.number, name, failures[target])  # all is said
+            log.error("release %d of %r: %s", target.number, name, failures[target])
             self.refuse(name, Reason.LOAD_FAILED)
 
     @property

@@ -1,4 +1,4 @@
-"""Every page in a real browser: a picture of each, the text on it, and proof that nothing was fetched from elsewhere."""
+"""Every page in a real browser: a picture of each, the text on it, and every address that was asked for."""
 
 import os
 from collections.abc import Iterator
@@ -50,7 +50,9 @@ def visitor(*, dark: bool = False, width: int = 1440) -> Iterator[Page]:
         chromium.close()
 
 
-def tour(base_url: str, folder: Path, *, model: str | None = None, dark: bool = False, width: int = 1440) -> dict[str, Seen]:
+def tour(
+    base_url: str, folder: Path, *, model: str | None = None, dark: bool = False, width: int = 1440
+) -> dict[str, Seen]:
     """Visit every page of the dashboard at `base_url` and leave a full-length picture of each in `folder`."""
     folder.mkdir(parents=True, exist_ok=True)
     seen: dict[str, Seen] = {}

@@ -1,12 +1,13 @@
 """A ledger with four models in different states of their lives, and every document behind them: what the pages show."""
 
 import json
+import sqlite3
 from collections.abc import Sequence
+from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
-import pytest
 from streamlit.testing.v1 import AppTest
 
 from pruneguard import home
@@ -19,8 +20,6 @@ from pruneguard.ledger.ledger import Ledger
 from pruneguard.settings import Settings
 from pruneguard.testing import ORIGIN, POLICY, Script, register
 from pruneguard.verdict import Verdict
-
-APP = Path(__file__).parents[2] / "dashboards" / "app.py"
 
 
 def new_ledger(folder: Path) -> Settings:
@@ -78,7 +77,12 @@ class Troupe:
                 self.seal(candidate, number=2, flips=(0,), evalues=("0.91",), rows=120)
             else:
                 self.release(candidate, verdict, number=2, shares=("0.1", "1"))
-                self.seal(candidate, number=2, flips=(0, 1, 0, 2, 9, 17), evalues=("0.9", "0.7", "0.6", "0.8", "11.2", "412.7"))
+                self.seal(
+                    candidate,
+                    number=2,
+                    flips=(0, 1, 0, 2, 9, 17),
+                    evalues=("0.9", "0.7", "0.6", "0.8", "11.2", "412.7"),
+                )
                 self.decay(candidate)
 
     def begin(self, model: str) -> tuple[str, str]:
@@ -135,10 +139,18 @@ class Troupe:
         for share in shares:
             self.script.record("traffic.shifted", MONITOR, {"model": digest}, number=number, share=share)
 
-    def seal(self, digest: str, *, number: int, flips: Sequence[int], evalues: Sequence[str | None], rows: int = 500) -> None:
+    def seal(
+        self, digest: str, *, number: int, flips: Sequence[int], evalues: Sequence[str | None], rows: int = 500
+    ) -> None:
         for flipped, evalue in zip(flips, evalues, strict=True):
             refs = {"model": digest, "batch": self.artifacts.put(f"observations at {self.script.now}".encode())}
-            data: dict[str, Any] = {"number": number, "rows": rows, "twin_runs": rows // 10, "flips": flipped, "dropped": 0}
+            data: dict[str, Any] = {
+                "number": number,
+                "rows": rows,
+                "twin_runs": rows // 10,
+                "flips": flipped,
+                "dropped": 0,
+            }
             if evalue is not None:
                 data |= {"evalue": evalue, "threshold": "100"}
             self.script.record("batch.sealed", MONITOR, refs, **data)
@@ -223,7 +235,17 @@ def open_app(settings: Settings, page: str, **query: str) -> AppTest:
 
 def shown(app: AppTest) -> str:
     """Every text that a page shows, in order of kind."""
-    kinds = (app.title, app.subheader, app.markdown, app.caption, app.error, app.warning, app.info, app.success, app.code)
+    kinds = (
+        app.title,
+        app.subheader,
+        app.markdown,
+        app.caption,
+        app.error,
+        app.warning,
+        app.info,
+        app.success,
+        app.code,
+    )
     texts = [element.value for kind in kinds for element in kind]
     tables = [table.value.to_string() for table in app.table]
     metrics = [f"{metric.label} {metric.value} {metric.delta}" for metric in app.metric]
@@ -231,4 +253,13 @@ def shown(app: AppTest) -> str:
     return "\n".join(map(str, [*texts, *tables, *metrics]))
 
 
-warnings = pytest.mark.filterwarnings
+def edit(settings: Settings, *, index: int, body: bytes | None = None) -> bytes:
+    """Change one entry behind the ledger's back, as somebody with the file could. Returns what stood there before."""
+    with closing(sqlite3.connect(settings.home / "ledger.sqlite")) as connection, connection:
+        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
+        for (name,) in triggers:
+            connection.execute(f"DROP TRIGGER {name}")
+        (before,) = connection.execute("SELECT body FROM entry WHERE idx = ?", (index,)).fetchone()
+        other = before[:-2] + bytes([before[-2] ^ 1]) + before[-1:] if body is None else body
+        connection.execute("UPDATE entry SET body = ? WHERE idx = ?", (other, index))
+    return bytes(before)

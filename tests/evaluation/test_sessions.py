@@ -50,9 +50,14 @@ def test_bytes_that_are_no_model_are_refused(content, capfd):
     assert capfd.readouterr() == ("", "")
 
 
-def test_a_damaged_text_field_is_refused_in_silence(capfd):
-    with pytest.raises(InvalidInputError, match="export it"):
-        Session(linear_onnx(WEIGHT).replace(b"logits", b"log\xffts"))
+def test_a_damaged_byte_is_refused_or_harmless_and_always_silent(capfd):
+    content, refused = linear_onnx(WEIGHT), 0
+    for position in range(len(content)):
+        try:
+            Session(content[:position] + b"\xff" + content[position + 1 :])
+        except InvalidInputError:
+            refused += 1
+    assert refused > len(content) / 4
     assert capfd.readouterr() == ("", "")
 
 

@@ -32,6 +32,7 @@ def test_clean_data_are_usable(digits):
     require_usable(digits)
 
 
+MANY = np.random.default_rng(1).random((300, 3)).astype(np.float32)
 EMPTY = Split(np.empty((0, 3), np.float32), np.empty(0, np.int64))
 
 
@@ -42,7 +43,7 @@ EMPTY = Split(np.empty((0, 3), np.float32), np.empty(0, np.int64))
         (changed_gate(x=x_with(np.inf, 9)), "split gate: 1 values in 1 rows are NaN or infinite, the first in row 9"),
         (table(gate=EMPTY), "split gate: it is empty"),
         (changed_gate(y=np.ones(30, np.int64)), "split gate: it holds one class only, 1"),
-        (table(classes=40, rows=60), "split gate: it has no row of class 30, 31, 32"),
+        (table(classes=40, rows=60), "split gate: it has no row of class 30, 31, 32, .* 39; stratify"),
         (changed_gate(y=y_with(2, 6)), r"split gate: 1 labels lie outside 0\.\.1, the first is 2 in row 6"),
         (changed_gate(y=y_with(-1, 3)), "the first is -1 in row 3"),
         (changed_gate(y=USABLE.gate.y[:-1]), "split gate: x has 30 rows and y has 29"),
@@ -53,8 +54,7 @@ EMPTY = Split(np.empty((0, 3), np.float32), np.empty(0, np.int64))
         (changed_gate(slices={"sex": np.array(["f"] * 29)}), "split gate: slice column 'sex' has 29 values"),
         (changed_gate(slices={"class": np.array(["f"] * 30)}), "called 'class'"),
         (
-            table(rows=600, gate=Split(*_ := (np.random.default_rng(1).random((300, 3)).astype(np.float32),),
-                                       np.arange(300) % 2, {"id": np.arange(300).astype(str)})),
+            changed_gate(x=MANY, y=np.arange(300) % 2, slices={"id": np.arange(300).astype(str)}),
             "slice column 'id' has 300 values",
         ),
         (table(bounds=(1.0, 0.0)), r"bounds are \(1.0, 0.0\)"),
@@ -72,7 +72,9 @@ def test_each_problem_is_told_with_its_place(snapshot, said):
 def test_rows_that_stand_in_two_splits_are_counted_and_shown():
     x = USABLE.gate.x.copy()
     x[[5, 8]] = USABLE.train.x[[17, 40]]
-    with pytest.raises(InvalidInputError, match="2 rows of gate stand in train too, for example gate row 5 equals train row 17"):
+    with pytest.raises(
+        InvalidInputError, match="2 rows of gate stand in train too, for example gate row 5 equals train row 17"
+    ):
         require_usable(changed_gate(x=x))
 
 

@@ -267,7 +267,8 @@ def test_a_changed_inner_node_is_found(ledger: Ledger, url: str, file: Path) -> 
         ("DELETE FROM checkpoint WHERE size = 29", "holds 29 entries, its checkpoint covers 28"),
         ("DELETE FROM checkpoint", "no checkpoint"),
         (
-            "UPDATE checkpoint SET note = CAST(replace(CAST(note AS TEXT), char(10) || 29, char(10) || 28) AS BLOB) WHERE size = 29",
+            "UPDATE checkpoint SET note = CAST(replace(CAST(note AS TEXT), char(10) || 29, char(10) || 28) AS BLOB) "
+            "WHERE size = 29",
             "did not sign",
         ),
         ("UPDATE checkpoint SET note = (SELECT note FROM checkpoint WHERE size = 28) WHERE size = 29", "covers 28"),

@@ -122,12 +122,11 @@ class Service:
 
     def send(self, release: Release, count: int, *, broken: bool = False) -> None:
         """Answer `count` requests of one row each and let the watch work on them; broken logits name other classes."""
-        for _ in range(count):
-            inputs = rows(self.rng, 1)
-            answer = self.answer(release, inputs)
+        for sent in range(1, count + 1):
+            answer = self.answer(release, rows(self.rng, 1))
             self.watch.answered(replace(answer, logits=np.roll(answer.logits, 1, axis=1)) if broken else answer)
-        while self.watch.step():
-            pass
+            if sent % 10 == 0 or sent == count:
+                self.watch.step()
 
     def metric(self, name: str) -> float:
         """The value of one line of the exposition."""

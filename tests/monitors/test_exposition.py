@@ -9,7 +9,9 @@ def sampled(metrics: Metrics) -> dict[tuple[str, ...], float]:
     """Name and label values, ordered by label, of every line -> its value, read by Prometheus' own parser."""
     text = metrics.render()[0].decode()
     families = text_string_to_metric_families(text)
-    return {(s.name, *(s.labels[name] for name in sorted(s.labels))): s.value for family in families for s in family.samples}
+    return {
+        (s.name, *(s.labels[name] for name in sorted(s.labels))): s.value for family in families for s in family.samples
+    }
 
 
 def test_answers_and_refusals_are_counted_apart():

@@ -103,6 +103,17 @@ def test_a_layer_that_no_rule_reaches_is_named_and_the_others_are_pruned(kind):
     assert "wide" not in lineage.untouched
 
 
+class Unrolled(Recurrent):
+    def forward(self, x):
+        state, _ = self.recurrent(self.inner(x.expand(4, -1, -1).transpose(0, 1)))
+        return self.last(torch.relu(self.wide(state[:, -1])))
+
+
+def test_a_network_that_the_graph_misreads_is_refused_and_no_crash():
+    with pytest.raises(InvalidInputError, match="Unrolled cannot be traced for pruning"):
+        channels.prune(networks.seeded(lambda: Unrolled(nn.GRU)), networks.TABLE, ratio=0.5)
+
+
 class Scaled(nn.Module):
     """A parameter that belongs to no layer, as wide as the channels it scales."""
 

@@ -150,6 +150,15 @@ def mark(response: httpx.Response) -> int:
     return made_by
 
 
+def error(response: httpx.Response, status: int) -> str:
+    """The message of a refusal, which must have this status and the protocol's form."""
+    assert response.status_code == status, response.text
+    document = response.json()
+    assert list(document) == ["error"]
+    message: str = document["error"]
+    return message
+
+
 def row(data: Sequence[Any], **changes: Any) -> dict[str, Any]:
     """A request for one row, with changes to its input."""
     return {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, FEATURES], "data": data} | changes]}

@@ -220,8 +220,8 @@ def test_a_compressed_body_is_read_up_to_its_bound_and_never_beyond(name, pack):
 @pytest.mark.parametrize(
     ("body", "encoding", "status", "says"),
     [
-        (gzip.compress(b"{}")[:-9], "gzip", 400, "stops before its end"),
-        (gzip.compress(b"{}") + b"x", "gzip", 400, "is followed by 1 bytes"),
+        (gzip.compress(b"{}", mtime=0)[:-9], "gzip", 400, "stops before its end"),
+        (gzip.compress(b"{}", mtime=0) + b"x", "gzip", 400, "is followed by 1 bytes"),
         (b"{}", "gzip", 400, "the body is not gzip"),
         (b"{}", "br", 415, "Content-Encoding 'br'; expected gzip, deflate or identity"),
         (b"{}", "gzip, gzip", 415, "expected gzip"),

@@ -1,0 +1,132 @@
+"""The steps of a run, called directly: what they record, and what an interruption leaves."""
+
+from collections import Counter
+from dataclasses import replace
+from pathlib import Path
+
+import pytest
+
+from policies.document import load_policy
+from pruneguard import canonical, lifecycle, testing
+from pruneguard.artifacts import Artifacts
+from pruneguard.errors import InvalidInputError
+from pruneguard.ledger.events import Entry
+from pruneguard.ledger.ledger import Ledger
+from pruneguard.lifecycle import Job
+from pruneguard.manifest import Manifest, load_manifest
+from pruneguard.policy import Policy
+from pruneguard.pruning import lineage, weights
+from pruneguard.releases import adopt
+
+TINY = Path(__file__).parent / "tiny" / "manifest.yaml"
+
+
+class Bench:
+    """A ledger in memory with four people, an artefact folder, and the tiny manifest."""
+
+    def __init__(self, folder: Path) -> None:
+        self.ledger = testing.memory_ledger()
+        testing.register(self.ledger)
+        self.artifacts = Artifacts(str(folder))
+        self.manifest: Manifest = load_manifest(TINY)
+        self.policy: Policy = load_policy(self.manifest.policy, relative_to=TINY.parent)
+
+    def adopt(self) -> None:
+        adopt(self.ledger, self.artifacts, policy=self.policy, signer=testing.people()["grace"])
+
+    def begin(self, actor: str = "ada") -> Job:
+        return lifecycle.begin(
+            self.manifest,
+            self.policy,
+            data_dir=Path("absent"),
+            ledger=self.ledger,
+            artifacts=self.artifacts,
+            signer=testing.people()[actor],
+        )
+
+
+@pytest.fixture
+def bench(tmp_path: Path) -> Bench:
+    return Bench(tmp_path)
+
+
+def types(ledger: Ledger) -> Counter[str]:
+    return Counter(Entry.decode(raw).event.type for raw in ledger.raw(0, ledger.size))
+
+
+def walk(job: Job) -> None:
+    data = lifecycle.admit(job)
+    twin = lifecycle.train(job)
+    attempts = [lifecycle.attempt(job, twin, data, ratio=ratio) for ratio in job.manifest.ratios]
+    chosen = lifecycle.choose(attempts)
+    assert chosen is not None
+    _, verdict = lifecycle.judge(job, chosen.candidate, twin, data)
+    lifecycle.propose(job, chosen.candidate, verdict)
+
+
+def test_a_run_records_every_step_once_and_a_second_walk_adds_nothing(bench: Bench) -> None:
+    bench.adopt()
+    walk(bench.begin())
+    recorded = bench.ledger.size
+    assert types(bench.ledger) >= Counter(
+        ["run.started", "data.admitted", "model.trained", *["model.pruned"] * 2, *["verdict.given"] * 3, "release.proposed"]
+    )
+    again = bench.begin()  # the run has not ended, so this takes it up: as after kill -9
+    walk(again)
+    assert again.run == "tiny-1"
+    assert bench.ledger.size == recorded
+    assert bench.ledger.state().violations == []
+
+
+def test_a_run_that_was_interrupted_goes_on_with_what_is_missing(bench: Bench) -> None:
+    bench.adopt()
+    first = bench.begin()
+    lifecycle.admit(first)
+    twin = lifecycle.train(first)
+    again = bench.begin()
+    assert lifecycle.train(again).digest == twin.digest
+    assert types(bench.ledger)["model.trained"] == 1
+    walk(again)
+    assert types(bench.ledger)["release.proposed"] == 1
+
+
+def test_a_run_that_ended_is_not_taken_up_again(bench: Bench) -> None:
+    bench.adopt()
+    job = bench.begin()
+    lifecycle.finish(job, "nothing passed")
+    assert bench.begin().run == "tiny-2"
+
+
+def test_what_the_lineage_says_was_cut_can_be_cut_again_bit_for_bit(bench: Bench) -> None:
+    bench.adopt()
+    job = bench.begin()
+    twin = lifecycle.train(job)
+    lifecycle.attempt(job, twin, lifecycle.admit(job), ratio=0.5)
+    pruned = next(e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned")
+    recorded = lineage.Lineage.decode(bench.artifacts.get(pruned.refs["lineage"]))
+    rebuilt = lineage.recompute(weights.dump(twin.model), recorded)
+    assert canonical.digest(rebuilt) == recorded.weights
+
+
+def test_nothing_is_recorded_under_a_policy_that_nobody_adopted(bench: Bench) -> None:
+    size = bench.ledger.size
+    with pytest.raises(InvalidInputError, match="never adopted"):
+        bench.begin()
+    assert bench.ledger.size == size
+
+
+def test_only_an_engineer_starts_a_run(bench: Bench) -> None:
+    bench.adopt()
+    with pytest.raises(InvalidInputError, match="'otto' is not an engineer"):
+        bench.begin("otto")
+
+
+def test_the_sparsest_that_passes_is_chosen_and_none_when_none_does(bench: Bench) -> None:
+    bench.adopt()
+    job = bench.begin()
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    mild, bold = (lifecycle.attempt(job, twin, data, ratio=ratio) for ratio in job.manifest.ratios)
+    refused = replace(bold, verdict=replace(bold.verdict, findings=()))
+    assert lifecycle.choose([mild, bold]) is bold
+    assert lifecycle.choose([mild, refused]) is mild
+    assert lifecycle.choose([refused]) is None
