@@ -28,6 +28,9 @@ def banner() -> None:
     if (trouble := reading.trouble) is not None:
         title = "The ledger was changed" if trouble.edited else "The ledger cannot be read"
         st.error(f"**{title}.** {plain(trouble.found)}\n\n**Do this:** {plain(trouble.remedy)}", icon="⚠️")
+    if reading.trouble is not None and not reading.state.size:
+        st.caption(f"Nothing could be read · tried {clock(reading.read_at)} UTC")
+        return
     entries = f"{count(reading.state.size)} ledger entries"
     origin = f" of {plain(reading.state.origin)}" if reading.state.origin else ""
     old = f" · **stale: read {age(reading.read_at)}**" if reading.trouble else ""

@@ -3,6 +3,7 @@
 import argparse
 import socket
 import sys
+import threading
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -32,7 +33,7 @@ OPTIONS: dict[str, object] = {
     "runner.magicEnabled": False,
     "theme.light.primaryColor": "#0b5cad",
     "theme.light.linkColor": "#0b5cad",
-    "theme.dark.primaryColor": "#6cb2f5",
+    "theme.dark.primaryColor": "#2a75bf",
     "theme.dark.linkColor": "#6cb2f5",
     "theme.paddingTop": "2.5rem",
     "theme.headingFontSizes": ["2rem", "1.4rem", "1.15rem"],
@@ -101,6 +102,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parser = argparse.ArgumentParser(prog="python -m dashboards.server", description=__doc__)
     parser.add_argument("--host", help="address to listen on; default PRUNEGUARD_HOST")
     parser.add_argument("--port", type=int, help="port, 0 for any free one; default PRUNEGUARD_DASHBOARD_PORT")
+    parser.add_argument("--until-eof", action="store_true", help="also stop when standard input ends")
     given = parser.parse_args(arguments)
     try:
         settings = load_settings()
@@ -117,8 +119,17 @@ def main(arguments: Sequence[str] | None = None) -> int:
         server_header=False,
         timeout_graceful_shutdown=2,  # an open page holds its websocket for ever
     )
-    uvicorn.Server(options).run(sockets=[bound])
+    server = uvicorn.Server(options)
+    if given.until_eof:
+        threading.Thread(target=_stop_at_eof, args=(server,), daemon=True).start()
+    server.run(sockets=[bound])
     return 0
+
+
+def _stop_at_eof(server: uvicorn.Server) -> None:
+    """A parent that dies closes the pipe, however it died; nobody is left on its port."""
+    sys.stdin.read()
+    server.should_exit = True
 
 
 if __name__ == "__main__":

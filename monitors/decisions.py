@@ -22,15 +22,14 @@ def next_step(release: Release, *, model: Model, policy: Policy, answered: int, 
     return None
 
 
-def due_rollback(model: Model, policy: Policy) -> Alarm | None:
-    """The alarm for which the release that a rollback would hit, the canary or else the live one, must leave.
+def due_rollback(release: Release, *, model: Model, policy: Policy) -> Alarm | None:
+    """The alarm for which a release that takes traffic must leave.
 
     Decided from the record, so that a service which died between alarm and rollback finishes when it starts again.
     None where the policy wants people to decide, the input is at fault, or there is no version to go back to.
     """
-    release = model.canary or model.live
-    target = model.live if model.canary else model.fallback
-    if release is None or target is None or policy.on_decay is not Action.ROLL_BACK:
+    target = model.live if release.status is Status.CANARY else model.fallback
+    if target is None or policy.on_decay is not Action.ROLL_BACK:
         return None
     alarms = (a for a in model.alarms if a.number == release.number and a.cause == Cause.ARTEFACT)
     return next(alarms, None)

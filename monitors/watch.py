@@ -175,7 +175,6 @@ class Watch:
                 self._metrics.dropped(len(own))
                 continue
             with self._surviving(f"observing {key}"):
-                watched.lose(self._inbox.lost(key))
                 watched.observe(own)
             self._complain(f"the twin of {key}", watched.failure)
 
@@ -202,8 +201,9 @@ class Watch:
             watched = [found for r in serving if (found := self._find((r.model, r.number)))]
             for one in watched:
                 self._raise_alarm(ledger, model, one)
-            with self._surviving(f"rolling back {model.name}"):
-                self._roll_back(ledger, model)
+            for release in serving:
+                with self._surviving(f"rolling back {model.name} {release.number}"):
+                    self._roll_back(ledger, model, release)
             with self._surviving(f"moving {model.name} on"):
                 self._move_on(ledger, model)
         for key, one in list(self._watched.items()):
@@ -220,12 +220,13 @@ class Watch:
             event = ledger.record(records.alarm_raised(watched.release, watched.monitor)).event
             log.warning("%s release %d: %s, cause: %s", *watched.key, event.data["detector"], event.data["cause"])
 
-    def _roll_back(self, ledger: Ledger, model: Model) -> None:
-        release = model.canary or model.live
-        if release is None or (alarm := decisions.due_rollback(model, self._policy(release))) is None:
+    def _roll_back(self, ledger: Ledger, model: Model, release: Release) -> None:
+        if (alarm := decisions.due_rollback(release, model=model, policy=self._policy(release))) is None:
             return
         reason = records.rollback_reason(alarm)
-        releases.roll_back(ledger, model=model.name, reason=reason, actor=MONITOR, alarm=alarm.event)
+        releases.roll_back(
+            ledger, model=model.name, number=release.number, reason=reason, actor=MONITOR, alarm=alarm.event
+        )
         log.warning("%s release %d was rolled back: %s", model.name, release.number, reason)
 
     # -- 4. releases --------------------------------------------------------------------------------------------------

@@ -69,17 +69,25 @@ def shift(ledger: Ledger, *, model: str, number: int, share: float, actor: str =
 
 
 def roll_back(
-    ledger: Ledger, *, model: str, reason: str, actor: str, signer: Signer | None = None, alarm: str | None = None
+    ledger: Ledger,
+    *,
+    model: str,
+    reason: str,
+    actor: str,
+    number: int | None = None,
+    signer: Signer | None = None,
+    alarm: str | None = None,
 ) -> Recorded:
-    """Take the canary out of traffic or, where there is none, return from the live version to the one before it.
+    """Take a canary out of traffic, or return from the live version to the one before it.
 
-    Raises InvalidInputError when there is nothing to roll back, nowhere to go, or the actor may not.
+    Without a `number` it is the canary, or the live version where there is none. Raises InvalidInputError when there
+    is nothing to roll back, nowhere to go, or the actor may not.
     """
     known = find_model(ledger.state(), model)
-    release = known.canary or known.live
-    target = known.live if known.canary else known.fallback
+    release = find_release(ledger.state(), model=model, number=number) if number else known.canary or known.live
     if release is None:
         raise InvalidInputError(f"{model} has no version in traffic; there is nothing to roll back")
+    target = known.live if release is known.canary else known.fallback
     if target is None:
         raise InvalidInputError(f"{model} {release.number} has no earlier live version to return to; release one first")
     event = Event(

@@ -94,9 +94,14 @@ class MemoryStore:
         self._checkpoints[size] = checkpoint
 
 
+def log_key(origin: str = ORIGIN) -> LogKey:
+    """A ledger's key, made from its origin: the same on every call."""
+    return LogKey(origin, _key(origin))
+
+
 def memory_ledger(*, origin: str = ORIGIN) -> Ledger:
-    """A new ledger in memory, with a key made from its origin: the same on every call."""
-    key = LogKey(origin, _key(origin))
+    """A new ledger in memory."""
+    key = log_key(origin)
     return Ledger(MemoryStore(key.verifier.vkey, *opening(key)), key=key)
 
 
@@ -113,12 +118,12 @@ ROLES: Mapping[str, Role] = {
 }
 
 
-def register(ledger: Ledger) -> None:
+def register(ledger: Ledger, *, time: datetime = START) -> None:
     """Record the keys of `people`, root's first."""
     signers = people()
     for actor, role in ROLES.items():
         data = {"actor": actor, "public_key": signers[actor].public_key, "roles": [role.value]}
-        ledger.record(Event("key.registered", "root", data), signer=signers["root"])
+        ledger.record(Event("key.registered", "root", data, time=utc(time)), signer=signers["root"])
 
 
 @dataclass
@@ -136,11 +141,11 @@ class Script:
     def record(
         self, type_: str, actor: str, refs: Mapping[str, Any] | None = None, /, *, signed: bool = False, **data: Any
     ) -> Recorded:
-        """`data` gets the story's model added, unless it is given or the event is about none."""
+        """`data` gets the story's model added, unless it names one or a policy is about none."""
         self.now += timedelta(minutes=1)
         number = self.ledger.size
         identifier = uuid.UUID(int=int(self.now.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | number)
-        if type_ not in ("key.registered", "policy.adopted"):
+        if type_ != "policy.adopted":
             data = {"model": self.model, **data}
         event = Event(type_, actor, data, refs or {}, None, str(identifier), utc(self.now))
         return self.ledger.record(event, signer=people()[actor] if signed else None)
@@ -171,9 +176,7 @@ def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start:
     data, twin = artifacts.put(b"rows"), artifacts.put(b"ONNX of the twin")
     rejected, candidate = artifacts.put(b"ONNX of a stump"), artifacts.put(b"ONNX of the pruned")
     if not ledger.state().people:
-        for actor, role in ROLES.items():
-            key: dict[str, Any] = {"actor": actor, "public_key": people()[actor].public_key, "roles": [role.value]}
-            script.record("key.registered", "root", signed=True, **key)
+        register(ledger, time=start)
     policy = artifacts.put(POLICY.encode())
     about: dict[str, Any] = {
         "name": POLICY.name,

@@ -66,14 +66,17 @@ class Snapshot:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every split's arrays with their names, types and shapes."""
+        """SHA-256 over every split's arrays and the outliers, with their names, types and shapes."""
         hasher = hashlib.sha256(f"snapshot/v1 {self.classes} {self.bounds}".encode())
+        arrays: dict[str, npt.NDArray[np.generic]] = {}
         for name, split in self.splits.items():
-            arrays: dict[str, npt.NDArray[np.generic]] = {"x": split.x, "y": split.y}
-            arrays |= {f"slice {column}": split.slices[column] for column in sorted(split.slices)}
-            for part, array in arrays.items():
-                hasher.update(f"\n{name} {part} {array.dtype.str} {array.shape}\n".encode())
-                hasher.update(np.ascontiguousarray(array).tobytes())
+            arrays |= {f"{name} x": split.x, f"{name} y": split.y}
+            arrays |= {f"{name} slice {column}": split.slices[column] for column in sorted(split.slices)}
+        if self.outliers is not None:
+            arrays["outliers"] = self.outliers
+        for part, array in arrays.items():
+            hasher.update(f"\n{part} {array.dtype.str} {array.shape}\n".encode())
+            hasher.update(np.ascontiguousarray(array).tobytes())
         return "sha256:" + hasher.hexdigest()
 
 

@@ -8,7 +8,7 @@ import streamlit as st
 
 from dashboards import charts, frame
 from dashboards.drifting import columns_of
-from dashboards.wording import age, cause, clock, count, facts, percent, plain, since
+from dashboards.wording import age, badge, cause, clock, count, facts, percent, plain
 from pruneguard.errors import PruneGuardError
 from pruneguard.evidence import Estimate
 from pruneguard.ledger.state import Model
@@ -146,19 +146,15 @@ def _alarms(model: Model) -> None:
     if not model.alarms:
         st.caption("None was raised.")
         return
-    st.table(
-        [
-            {
-                "Raised (UTC)": since(alarm.time),
-                "Version": f"{alarm.number}, now {model.releases[alarm.number].status.value}",
-                "What": f"{plain(alarm.detector)}: {plain(cause(alarm.cause))}",
-                "Evidence": plain(facts(alarm.data.get("evidence", "–"))),
-            }
-            for alarm in reversed(model.alarms)
-        ],
-        border="horizontal",
-        alt="Alarms, newest first",
-    )
+    for alarm in reversed(model.alarms):
+        with st.container(border=True):
+            status = model.releases[alarm.number].status
+            st.markdown(
+                f"{badge('alarm', '▼', 'red')} **Version {alarm.number}** (now {status.value}), "
+                f"{clock(alarm.time)} UTC ({age(alarm.time)})"
+            )
+            st.markdown(f"{plain(alarm.detector)}: {plain(cause(alarm.cause))}.")
+            st.caption(f"Evidence: {plain(facts(alarm.data.get('evidence', '–')))}")
 
 
 def _batch_row(position: int, batch: Mapping[str, Any]) -> dict[str, Any]:

@@ -41,7 +41,7 @@ def _live(chosen: Model) -> None:
             )
             st.code(f"pruneguard approve {model.name} {release.number} --reason '…'", language=None)
     st.table(
-        [_row(state, release) for release in sorted(model.releases.values(), key=lambda r: -r.number)],
+        [_row(state, model, release) for release in sorted(model.releases.values(), key=lambda r: -r.number)],
         border="horizontal",
         alt="Versions, newest first",
     )
@@ -62,6 +62,12 @@ def _canary(model: Model, canary: Release) -> None:
         )
 
 
+def taken(model: Model, release: Release) -> float:
+    """The share of the requests that a version answers: the live one leaves a canary its part."""
+    canary = model.canary
+    return release.share - (canary.share if canary is not None and release.status is Status.LIVE else 0.0)
+
+
 def answered(model: Model, release: Release) -> int:
     """Requests in the sealed batches of one version."""
     return sum(int(batch.get("rows", 0)) for batch in model.batches if batch["number"] == release.number)
@@ -74,14 +80,14 @@ def _policy(release: Release) -> Policy | None:
         return None  # the release does not depend on our showing its document
 
 
-def _row(state: State, release: Release) -> dict[str, str]:
+def _row(state: State, model: Model, release: Release) -> dict[str, str]:
     adopted = state.policies.get(release.policy)
     needed = adopted.approvals_min if adopted else 1
     return {
         "Version": f"**{release.number}** {short(release.digest)}",
         "State": look(release.status),
         "Since (UTC)": since(release.changed_at),
-        "Traffic": percent(release.share, 0),
+        "Traffic": percent(taken(model, release), 0),
         "Approvals": f"{len(release.approvals)} of {needed}"
         + (f": {plain(', '.join(release.approvals))}" * bool(release.approvals)),
         "Made by": plain(", ".join(sorted(release.makers))),
@@ -112,7 +118,7 @@ def _roll_back(reading: Reading, model: Model) -> None:
     with st.form(f"roll back {model.name}"):
         st.markdown(
             f"**Version {release.number}** {short(release.digest)} ({release.status.value}, "
-            f"{percent(release.share, 0)} of the traffic) stops answering. **Version {target.number}** "
+            f"{percent(taken(model, release), 0)} of the traffic) stops answering. **Version {target.number}** "
             f"{short(target.digest)} answers every request from then on, within a second and without failing any. "
             "One operator is enough. What is recorded names the operator but carries no signature of theirs: for that, "
             f"use `pruneguard rollback {plain(model.name)}`."

@@ -41,6 +41,10 @@ def verdict_faults(event: Event, read: ReadDocument) -> Iterator[str]:
         yield f"the verdict {refs['verdict']} is not in canonical form"
     if event.data["passed"] is not decided.passed:
         yield f"recorded as passed={event.data['passed']}; its evidence leads to passed={decided.passed}"
+    split = event.data["split"]
+    for document in evidence:
+        if (measured := document.context.get("split", split)) != split:
+            yield f"recorded for the split {split!r}; evidence {document.digest} was measured on {measured!r}"
     objections = [f"{finding.rule}: {finding.outcome}" for finding in decided.objections]
     if list(event.data["objections"]) != objections:
         yield f"recorded with the objections {event.data['objections']}; its evidence leads to {objections}"

@@ -91,10 +91,8 @@ def _run(level: Level, what: str, step: Step, contents: Contents) -> list[Check]
         faults += islice(step(contents), _FAULTS_MAX)
     except RefusedError as error:
         faults.append((error.place, error.detail))
-    except PruneGuardError as error:
-        faults.append(("", str(error)))
-    except Exception as error:  # noqa: BLE001  a hostile document may make any reader raise: a failed check, no crash
-        faults.append(("", f"cannot be checked: {type(error).__name__} {error}"))
+    except Exception as error:  # noqa: BLE001  hostile values may make any reader raise: a failed check, no crash
+        faults.append(("the bundle", f"cannot be checked: {type(error).__name__} {error}"))
     if not faults:
         return [Check(level, what, ok=True)]
     return [Check(level, what, ok=False, place=place, detail=detail) for place, detail in faults]
@@ -257,8 +255,8 @@ def _decided_again(
             yield contents.place(index), reason
     except RefusedError as error:
         yield f"{contents.place(index)}; {error.place}", f"cannot be decided again: {error.detail}"
-    except PruneGuardError as error:
-        yield contents.place(index), f"cannot be decided again: {error}"
+    except Exception as error:  # noqa: BLE001  a hostile document may make any reader raise: a fault, no crash
+        yield contents.place(index), f"cannot be decided again: {type(error).__name__} {error}"
 
 
 # 12

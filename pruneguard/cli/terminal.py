@@ -4,6 +4,7 @@ Where the output is not a terminal there are no bars, and the lines are the same
 """
 
 import logging
+import signal
 import time
 
 from rich.console import Console
@@ -32,12 +33,15 @@ class Terminal:
     def __enter__(self) -> "Terminal":
         self._bars.start()
         logging.getLogger().addHandler(self._log)
+        # Ends like Ctrl-C, so that what was started here is stopped here: the default would leave servers behind.
+        self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         self._token = reporting.listener.set(self)
         return self
 
     def __exit__(self, *_: object) -> None:
         reporting.listener.reset(self._token)
         logging.getLogger().removeHandler(self._log)
+        signal.signal(signal.SIGTERM, self._before)
         self._bars.stop()
 
     def step(self, title: str) -> None:

@@ -1,6 +1,7 @@
 """Is this data fit to train on and to judge by? The one file that imports Great Expectations."""
 
 import json
+import logging
 import os
 import warnings
 from collections.abc import Iterator, Mapping
@@ -201,6 +202,7 @@ def _great_expectations() -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         import great_expectations
         import great_expectations.expectations
+    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells of its temporary folders otherwise
     return great_expectations
 
 

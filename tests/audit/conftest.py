@@ -12,7 +12,9 @@ from pruneguard import canonical, testing
 from pruneguard.artifacts import Artifacts
 from pruneguard.audit import archive, bundle
 from pruneguard.audit.export import contents
+from pruneguard.ledger import merkle, notes
 from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.store import Node
 
 
 @dataclass(frozen=True)
@@ -41,6 +43,20 @@ def tell(folder: Path) -> Told:
     ledger, artifacts = testing.memory_ledger(), Artifacts(str(folder / "artifacts"))
     story = testing.story(ledger, artifacts)
     return Told(ledger, artifacts, story, contents(ledger, artifacts, model=story.model))
+
+
+def rewritten(told: Told, change: Callable[[list[bytes]], None]) -> dict[str, bytes]:
+    """The bundle of a history that the holder of the log's key changed, hashed and signed again."""
+    entries = told.ledger.raw(0, told.ledger.size)
+    change(entries)
+    key, frontier, nodes = testing.log_key(), merkle.Frontier(), list[Node]()
+    for entry in entries:
+        frontier, known = frontier.grown(merkle.leaf_hash(entry))
+        nodes += known
+    note = notes.Checkpoint(key.name, frontier.size, frontier.root()).sign(key.key)
+    store = testing.MemoryStore(key.verifier.vkey, entries[0], note)
+    store.append(entries[1:], nodes[1:], size=frontier.size, checkpoint=note)
+    return contents(Ledger(store), told.artifacts, model=told.story.model)
 
 
 def listed(files: Mapping[str, bytes]) -> dict[str, bytes]:

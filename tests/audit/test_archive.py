@@ -5,7 +5,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruneguard.audit import archive
@@ -24,6 +24,7 @@ def refusal(path: Path) -> str:
     return str(refused.value)
 
 
+@settings(max_examples=40)
 @given(st.dictionaries(names, st.binary(max_size=1_200), max_size=8))
 def test_an_archive_gives_its_files_back(tmp_path_factory: pytest.TempPathFactory, files: dict[str, bytes]) -> None:
     path = tmp_path_factory.mktemp("archive") / "a.tar"

@@ -9,7 +9,7 @@ from urllib.parse import urlsplit
 
 from playwright.sync_api import Page, sync_playwright
 
-CHROMIUM = Path(os.environ.get("PRUNEGUARD_TEST_CHROMIUM", "/usr/bin/chromium"))
+CHROMIUM = Path(os.environ.get("CHROMIUM", "/usr/bin/chromium"))
 PAGES = ("fleet", "model", "monitoring", "releases", "audit_trail")
 SWITCHES = (
     "--no-sandbox",

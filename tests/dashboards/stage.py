@@ -125,7 +125,7 @@ class Troupe:
             "evidence": [self.artifacts.put(e.encode()) for e in (self.admitted, evidence)],
             "verdict": self.artifacts.put(verdict.encode()),
         }
-        said = {"passed": verdict.passed, "objections": objections(verdict)}
+        said: dict[str, Any] = {"passed": verdict.passed, "objections": objections(verdict)}
         self.script.record("verdict.given", "ada", refs, run=f"{self.script.model}-1", split="release", **said)
         return verdict.digest
 

@@ -1,4 +1,5 @@
 import pytest
+from streamlit.testing.v1 import AppTest
 
 from dashboards import reading
 from dashboards.reading import Book
@@ -7,7 +8,7 @@ from pruneguard.settings import Settings
 from tests.dashboards.stage import edit, open_app, shown
 
 
-def verify(app):
+def verify(app: AppTest) -> AppTest:
     return next(button for button in app.button if button.label == "Verify now").click().run()
 
 

@@ -1,4 +1,7 @@
-"""What a person sees, in Chromium over the real server."""
+"""What a person sees, in Chromium over the real server. Set SCREENSHOTS to a folder to keep the pictures.
+
+The name has no prefix: a PRUNEGUARD_ variable that is no setting stops the service.
+"""
 
 import os
 from pathlib import Path
@@ -26,7 +29,7 @@ TOLD = {
 
 
 def test_every_page_shows_real_content_and_fetches_nothing_from_elsewhere(settings: Settings, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("PRUNEGUARD_SCREENSHOTS", tmp_path))
+    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     with dashboard(settings) as address:
         seen = tour(address, folder, model="digits")
     assert seen.keys() == TOLD.keys()

@@ -9,7 +9,7 @@ def test_a_rejected_candidate_shows_every_reason(settings: Settings) -> None:
     rejected = text[text.index(":red-badge[✕ rejected] `") :]
     for rule in ("**accuracy** (failed)", "**as good as the twin** (failed)", "**in every class** (failed)"):
         assert rule in rejected
-    assert "required ≥ 0\\.9" in rejected
+    assert "required" in rejected.partition("**as good as the twin**")[0]
 
 
 def test_findings_say_what_was_seen_required_and_what_would_flip_it(settings: Settings) -> None:

@@ -20,16 +20,17 @@ def test_the_page_says_what_it_is_blind_to(settings: Settings) -> None:
 
 
 def test_an_alarm_shows_its_cause_and_its_evidence(settings: Settings) -> None:
-    alarms = open_app(settings, "monitoring", model="digits").table[0].value
-    assert "the pruned artefact is at fault" in alarms["What"][0]
-    assert "flips 29" in alarms["Evidence"][0]
+    text = shown(open_app(settings, "monitoring", model="digits"))
+    assert "**Version 2** (now rolled back)" in text
+    assert "the pruned artefact is at fault" in text
+    assert "flips 29" in text
 
 
 def test_the_drift_report_is_drawn_and_can_be_downloaded(settings: Settings) -> None:
     app = open_app(settings, "monitoring", model="digits")
     assert "**1** of 4 columns drifted" in shown(app)
     assert len(app.get("vega_lite_chart")) == 3  # e-value, flips, drift
-    assert "Evidently" in app.get("download_button")[0].label
+    assert "Evidently" in app.download_button[0].label
 
 
 def test_a_version_without_a_monitor_has_no_number_rather_than_a_wrong_one(settings: Settings) -> None:
@@ -37,13 +38,13 @@ def test_a_version_without_a_monitor_has_no_number_rather_than_a_wrong_one(setti
     assert "Evidence of decay – version 1, no threshold" in text
 
 
-def report(value: object) -> bytes:
-    config = {"column": "x.0", "method": "wasserstein", "threshold": 0.25}
+def report(value: float | None) -> bytes:
+    config: canonical.Json = {"column": "x.0", "method": "wasserstein", "threshold": 0.25}
     return canonical.encode({"metrics": [{"config": config, "value": value}]})
 
 
 @pytest.mark.parametrize(("value", "state"), [(0.2499, "steady"), (0.25, "drifted"), (None, "drifted")])
-def test_a_column_drifts_at_its_threshold_and_without_a_number(value: object, state: str) -> None:
+def test_a_column_drifts_at_its_threshold_and_without_a_number(value: float | None, state: str) -> None:
     assert drifting.columns_of(report(value))[0]["state"] == state
 
 

@@ -1,4 +1,5 @@
 from streamlit.testing.v1 import AppTest
+from streamlit.testing.v1.element_tree import Selectbox
 
 from pruneguard import home, releases
 from pruneguard.ledger.state import Status
@@ -14,7 +15,7 @@ def press(app: AppTest, *, actor: str | None, reason: str) -> AppTest:
     return app.button[0].click().run()
 
 
-def operator(app: AppTest):
+def operator(app: AppTest) -> Selectbox[str]:
     return next(box for box in app.selectbox if box.label.startswith("Operator"))
 
 
@@ -74,6 +75,7 @@ def test_markup_in_a_reason_stays_text(settings: Settings) -> None:
 def test_a_canary_shows_its_share_and_what_it_still_needs(settings: Settings) -> None:
     app = open_app(settings, "releases", model="voice")
     assert "answers 10 % of the requests" in shown(app)
+    assert list(app.table[0].value["Traffic"]) == ["10 %", "90 %"]
     assert "120 of 200 requests sealed" in app.get("progress")[0].proto.text
 
 

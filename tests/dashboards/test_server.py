@@ -1,3 +1,4 @@
+import os
 import socket
 import subprocess
 import sys
@@ -40,3 +41,15 @@ def test_the_process_answers_with_health_and_tight_headers(empty: Settings) -> N
 def test_importing_the_server_starts_nothing() -> None:
     done = subprocess.run([sys.executable, "-c", "import dashboards.server"], capture_output=True, check=True)
     assert not done.stdout
+
+
+def test_the_process_ends_when_its_parent_lets_go(empty: Settings) -> None:
+    command = [sys.executable, "-m", "dashboards.server", "--port", "0", "--until-eof"]
+    environ = os.environ | empty.environ
+    pipe = subprocess.PIPE
+    with subprocess.Popen(command, env=environ, stdin=pipe, stdout=pipe, text=True) as process:
+        assert process.stdin is not None
+        assert process.stdout is not None
+        assert process.stdout.readline().startswith("http://127.0.0.1:")
+        process.stdin.close()
+        assert process.wait(30) == 0

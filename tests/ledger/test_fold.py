@@ -530,7 +530,7 @@ ACTS = (
 
 
 @settings(max_examples=60)
-@given(st.lists(st.tuples(st.sampled_from(ACTS), st.integers(0, 3)), max_size=40))
+@given(st.lists(st.tuples(st.sampled_from(ACTS), st.sampled_from((0, 0, 0, 1, 2, 3))), max_size=40))
 def test_two_folds_agree_on_what_is_live(acts: list[tuple[str, int]]) -> None:
     """What the rules let through, told a second way, ends in the same live version; and whatever takes traffic was
     judged well and approved by somebody else."""

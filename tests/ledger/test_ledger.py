@@ -22,7 +22,7 @@ from pruneguard.ledger.keys import LogKey
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.store import SqlStore
 
-KEY = LogKey(testing.ORIGIN, testing.people()["root"].key)
+KEY = testing.log_key()
 DIGEST = "sha256:" + 64 * "0"
 
 
@@ -400,10 +400,9 @@ KILLED = """
 import os, signal, sys
 from pruneguard import testing
 from pruneguard.ledger.events import Event
-from pruneguard.ledger.keys import LogKey
 from pruneguard.ledger.ledger import Ledger
 
-ledger = Ledger.open(sys.argv[1], key=LogKey(testing.ORIGIN, testing.people()["root"].key))
+ledger = Ledger.open(sys.argv[1], key=testing.log_key())
 number = 0
 while True:
     event = Event("batch.sealed", "monitor", {"model": "digits", "number": 1, "rows": number}, {"batch": sys.argv[2]})

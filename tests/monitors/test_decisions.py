@@ -6,7 +6,7 @@ import pytest
 
 from monitors.decisions import due_rollback, next_step, standing_alarms
 from pruneguard.ledger.state import Alarm, Model, Release, Status
-from pruneguard.policy import Action, Canary
+from pruneguard.policy import Action, Canary, Policy
 from tests.monitors.service import POLICY, notify_only
 
 
@@ -27,6 +27,10 @@ def alarm(number: int, cause: str = "artefact") -> Alarm:
 def step(number: int, of: Model, *, answered: int = 0, healthy: bool = True) -> float | None:
     policy = replace(POLICY, canary=Canary(share=0.1, requests_min=200))
     return next_step(of.releases[number], model=of, policy=policy, answered=answered, healthy=healthy)
+
+
+def due(number: int, of: Model, policy: Policy = POLICY) -> Alarm | None:
+    return due_rollback(of.releases[number], model=of, policy=policy)
 
 
 LIVE, CANARY, APPROVED = Status.LIVE, Status.CANARY, Status.APPROVED
@@ -59,28 +63,34 @@ def test_nothing_else_moves(status):
 
 def test_an_alarm_about_the_artefact_takes_the_canary_or_the_live_version_out():
     canary = model(release(1, LIVE), release(2, CANARY), alarms=(alarm(2),))
-    assert due_rollback(canary, POLICY) == alarm(2)
+    assert due(2, canary) == alarm(2)
     live = model(release(1, Status.RETIRED, was_live=True), release(2, LIVE), alarms=(alarm(2),))
-    assert due_rollback(live, POLICY) == alarm(2)
+    assert due(2, live) == alarm(2)
+
+
+def test_a_bad_live_version_leaves_while_another_is_in_canary():
+    both = model(release(1, Status.RETIRED, was_live=True), release(2, LIVE), release(3, CANARY), alarms=(alarm(2),))
+    assert due(2, both) == alarm(2)
+    assert due(3, both) is None
 
 
 def test_a_moved_input_is_no_reason_to_roll_back():
     moved = model(release(1, LIVE), release(2, CANARY), alarms=(alarm(2, "input"),))
-    assert due_rollback(moved, POLICY) is None
+    assert due(2, moved) is None
 
 
 def test_a_policy_that_wants_people_to_decide_is_obeyed():
     assert POLICY.on_decay is Action.ROLL_BACK
-    assert due_rollback(model(release(1, LIVE), release(2, CANARY), alarms=(alarm(2),)), notify_only()) is None
+    assert due(2, model(release(1, LIVE), release(2, CANARY), alarms=(alarm(2),)), notify_only()) is None
 
 
 def test_without_an_earlier_version_there_is_nowhere_to_go():
-    assert due_rollback(model(release(1, LIVE), alarms=(alarm(1),)), POLICY) is None
+    assert due(1, model(release(1, LIVE), alarms=(alarm(1),))) is None
 
 
 def test_an_alarm_about_a_version_that_has_left_is_done_with():
     after = model(release(1, LIVE), release(2, Status.ROLLED_BACK), release(3, CANARY), alarms=(alarm(2),))
-    assert due_rollback(after, POLICY) is None
+    assert due(3, after) is None
 
 
 def test_an_alarm_stands_until_a_newer_release_is_live():
