@@ -18,6 +18,7 @@ UV := $(shell command -v uv 2>/dev/null)
 TORCH := $(shell grep '^torch==' requirements.lock)
 # An index that does not answer costs seconds, not minutes.
 export UV_HTTP_CONNECT_TIMEOUT ?= 10
+export UV_HTTP_TIMEOUT ?= 15
 export UV_HTTP_RETRIES ?= 1
 ifdef UV
 MAKE_VENV = $(UV) venv --quiet --seed --clear --python $(PYTHON) .venv

@@ -12,6 +12,9 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from pruneguard import reporting
 
+OURS = ("pruneguard", "monitors", "flows")
+"""Loggers whose warnings are part of the story; libraries have others, and the flow engine formats all it can reach."""
+
 
 class Terminal:
     """A `pruneguard.reporting.Report` for one console; use it as a context manager so that no bar is left behind."""
@@ -32,7 +35,9 @@ class Terminal:
 
     def __enter__(self) -> "Terminal":
         self._bars.start()
-        logging.getLogger().addHandler(self._log)
+        for name in OURS:
+            logging.getLogger(name).addHandler(self._log)
+            logging.getLogger(name).propagate = False
         # Ends like Ctrl-C, so that what was started here is stopped here: the default would leave servers behind.
         self._before = signal.signal(signal.SIGTERM, signal.default_int_handler)
         self._token = reporting.listener.set(self)
@@ -40,7 +45,9 @@ class Terminal:
 
     def __exit__(self, *_: object) -> None:
         reporting.listener.reset(self._token)
-        logging.getLogger().removeHandler(self._log)
+        for name in OURS:
+            logging.getLogger(name).removeHandler(self._log)
+            logging.getLogger(name).propagate = True
         signal.signal(signal.SIGTERM, self._before)
         self._bars.stop()
 
@@ -64,14 +71,11 @@ class Terminal:
 
 
 class _Lines(logging.Handler):
-    """What our own parts warn of, as lines of the story; libraries have loggers of their own and keep to them."""
-
-    OURS = ("pruneguard", "monitors", "flows")
+    """What our own parts warn of, as lines of the story."""
 
     def __init__(self, terminal: Terminal, *, level: int) -> None:
         super().__init__(level)
         self._terminal = terminal
 
     def emit(self, record: logging.LogRecord) -> None:
-        if record.name.partition(".")[0] in self.OURS:
-            self._terminal.say(f"{record.levelname.lower()}: {record.getMessage()}")
+        self._terminal.say(f"{record.levelname.lower()}: {record.getMessage()}")
