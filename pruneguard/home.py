@@ -34,7 +34,7 @@ def create(settings: Settings, *, admin: str, origin: str | None = None, team: b
     missing = {admin: Role.ADMIN} | (dict(TEAM) if team else {})
     missing = {actor: role for actor, role in missing.items() if actor not in ledger.state().people}
     if not missing:
-        raise InvalidInputError(f"{settings.home.resolve()} has a ledger, {ledger.state().origin!r}; nothing was changed")
+        raise InvalidInputError(f"{settings.home.resolve()} has a ledger, {ledger.origin!r}; nothing was changed")
     root = _signer(settings, admin)
     for actor, role in missing.items():
         register(ledger, actor=actor, public_key=_signer(settings, actor).public_key, roles=[role], signer=root)

@@ -74,7 +74,7 @@ def test_no_file_is_a_drawer_for_whatever_fits_nowhere() -> None:
 
 def test_every_folder_of_tests_is_a_package() -> None:
     # Two test files of one name in folders without __init__.py are one module to pytest.
-    folders = {path.parent for path in (ROOT / "tests").rglob("*.py")}
+    folders = {path.parent for path in (ROOT / "tests").rglob("test_*.py")}
     assert [inside(folder) for folder in folders if not (folder / "__init__.py").exists()] == []
 
 

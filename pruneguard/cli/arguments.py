@@ -32,7 +32,7 @@ def with_json(sub: argparse.ArgumentParser) -> argparse.ArgumentParser:
 
 
 def with_key(sub: argparse.ArgumentParser, default: str) -> argparse.ArgumentParser:
-    sub.add_argument("--key", type=Path, metavar="FILE", help=f"your own key (default: {default}.key in the keys folder)")
+    sub.add_argument("--key", type=Path, metavar="FILE", help=f"your own key (default: {default}.key)")
     sub.set_defaults(key_default=default)
     return sub
 

@@ -9,7 +9,9 @@ from pruneguard.cli.arguments import Commands, command, settings, show, with_jso
 def add(commands: Commands) -> None:
     audit = commands.add_parser("audit", help="export what happened, and verify an export offline")
     kinds = audit.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    export = with_json(command(kinds, "export", _export, "Write one archive that an outsider can check without trusting us."))
+    export = with_json(
+        command(kinds, "export", _export, "Write an archive that an outsider can check without trusting us.")
+    )
     export.add_argument("model")
     export.add_argument("--out", type=Path, help="the archive (default: MODEL-audit.tar)")
     verify = with_json(
@@ -47,7 +49,8 @@ def _verify(args: argparse.Namespace) -> int:
         show(report.to_document())
         return int(report.exit_code)
     for check in report.checks:
-        place = f" at {check.place}" if check.place else ""
-        print(f"{'ok  ' if check.ok else 'FAIL'} {check.level:<10} {check.what}{place}{': ' + check.detail if check.detail else ''}")
+        where = f" at {check.place}" if check.place else ""
+        why = f": {check.detail}" if check.detail else ""
+        print(f"{'ok  ' if check.ok else 'FAIL'} {check.level:<10} {check.what}{where}{why}")
     print(f"{args.bundle}: {'verified' if report.ok else 'NOT verified'}; guarantee: {report.guarantee}")
     return int(report.exit_code)

@@ -30,7 +30,7 @@ def add(commands: Commands) -> None:
     register = command(kinds, "register", _register, "An admin says whose a public key is and what they may do.")
     register.add_argument("actor")
     register.add_argument("public_key", help="what `keys new` printed")
-    register.add_argument("--role", action="append", required=True, help="engineer, approver, operator, auditor or admin")
+    register.add_argument("--role", action="append", required=True, help="engineer, approver, operator, auditor, admin")
     with_key(register, "root")
 
     approve = command(

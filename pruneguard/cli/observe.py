@@ -13,9 +13,22 @@ from pruneguard.errors import PruneGuardError
 
 # What each part of the service is built on; `doctor` imports them, since an install can look right and not run.
 PARTS = (
-    "cryptography", "rfc8785", "torch", "onnx", "onnxruntime", "torch_pruning", "sklearn", "pandas", "great_expectations",
-    "evidently", "prometheus_client", "prefect", "streamlit", "sqlalchemy", "uvicorn",
-)  # fmt: skip
+    "cryptography",
+    "rfc8785",
+    "torch",
+    "onnx",
+    "onnxruntime",
+    "torch_pruning",
+    "sklearn",
+    "pandas",
+    "great_expectations",
+    "evidently",
+    "prometheus_client",
+    "prefect",
+    "streamlit",
+    "sqlalchemy",
+    "uvicorn",
+)
 
 
 def add(commands: Commands) -> None:
@@ -95,7 +108,7 @@ def _checks() -> Iterator[tuple[str, bool, str]]:
     for name in PARTS:
         try:
             yield name, True, str(getattr(importlib.import_module(name), "__version__", "imports"))
-        except Exception as error:  # an import can fail in any way; that is what is asked here
+        except Exception as error:  # noqa: BLE001  # an import can fail in any way; that is what is asked here
             yield name, False, f"{type(error).__name__}: {error}; run `make venv`"
     try:
         known = settings()

@@ -7,7 +7,7 @@ from pruneguard.cli.arguments import Commands, command, key_file, service, setti
 
 
 def add(commands: Commands) -> None:
-    demo = command(commands, "demo", _demo, "The whole lifecycle on bundled data, from nothing to a verified audit bundle.")
+    demo = command(commands, "demo", _demo, "The whole lifecycle on bundled data, from nothing to an audit bundle.")
     demo.add_argument("--no-serve", action="store_true", help="end after the table instead of leaving it running")
     run = command(
         commands,

@@ -52,7 +52,9 @@ def test_an_interrupted_init_is_finished_by_the_next(own_home: Path) -> None:
     assert home.read_ledger(Settings(home=own_home)).state().people.keys() == home.TEAM.keys()
 
 
-@pytest.mark.parametrize("command", [["status"], ["approve", "--policy", "standard"], ["rollback", "m", "--reason", "r"]])
+@pytest.mark.parametrize(
+    "command", [["status"], ["approve", "--policy", "standard"], ["rollback", "m", "--reason", "r"]]
+)
 def test_without_a_ledger_every_command_says_how_to_make_one(
     command: list[str], capsys: pytest.CaptureFixture[str]
 ) -> None:

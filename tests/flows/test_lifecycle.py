@@ -69,7 +69,14 @@ def test_a_run_records_every_step_once_and_a_second_walk_adds_nothing(bench: Ben
     walk(bench.begin())
     recorded = bench.ledger.size
     assert types(bench.ledger) >= Counter(
-        ["run.started", "data.admitted", "model.trained", *["model.pruned"] * 2, *["verdict.given"] * 3, "release.proposed"]
+        [
+            "run.started",
+            "data.admitted",
+            "model.trained",
+            *["model.pruned"] * 2,
+            *["verdict.given"] * 3,
+            "release.proposed",
+        ]
     )
     again = bench.begin()  # the run has not ended, so this takes it up: as after kill -9
     walk(again)
@@ -102,7 +109,9 @@ def test_what_the_lineage_says_was_cut_can_be_cut_again_bit_for_bit(bench: Bench
     job = bench.begin()
     twin = lifecycle.train(job)
     lifecycle.attempt(job, twin, lifecycle.admit(job), ratio=0.5)
-    pruned = next(e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned")
+    pruned = next(
+        e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
+    )
     recorded = lineage.Lineage.decode(bench.artifacts.get(pruned.refs["lineage"]))
     rebuilt = lineage.recompute(weights.dump(twin.model), recorded)
     assert canonical.digest(rebuilt) == recorded.weights

@@ -67,7 +67,9 @@ def test_a_run_killed_after_any_step_ends_as_if_nothing_had_happened(home_dir: P
 
     assert code == 0, output
     counted = events(settings)
-    assert counted["run.started"] == counted["model.trained"] == counted["data.admitted"] == counted["run.finished"] == 1
+    assert (
+        counted["run.started"] == counted["model.trained"] == counted["data.admitted"] == counted["run.finished"] == 1
+    )
     assert counted["model.pruned"] == 2
     assert counted["release.proposed"] == 2  # the dense twin and the pruned version
     assert home.read_ledger(settings, verify=True).state().violations == []
