@@ -22,11 +22,12 @@ export UV_HTTP_TIMEOUT ?= 15
 export UV_HTTP_RETRIES ?= 1
 ifdef UV
 MAKE_VENV = $(UV) venv --quiet --seed --clear --python $(PYTHON) .venv
-INSTALL = $(UV) pip install --python $(BIN)/python
+# Compiled at once: the first start of so many libraries would take a minute longer.
+INSTALL = $(UV) pip install --python $(BIN)/python --compile-bytecode
 INSTALL_TORCH = $(INSTALL) --no-deps --default-index $(TORCH_INDEX) $(TORCH)
 else
 MAKE_VENV = $(PYTHON) -m venv --clear .venv
-INSTALL = $(BIN)/python -m pip install --disable-pip-version-check --no-compile
+INSTALL = $(BIN)/python -m pip install --disable-pip-version-check
 INSTALL_TORCH = $(INSTALL) --no-deps --timeout 10 --retries 1 --index-url $(TORCH_INDEX) $(TORCH)
 endif
 

@@ -1,13 +1,12 @@
 """Content-addressed store: bytes in, digest out; a read is checked against the name it was asked by."""
 
 import posixpath
-import uuid
 from pathlib import Path
 
 import fsspec
 from fsspec.implementations.local import LocalFileSystem
 
-from pruneguard import canonical
+from pruneguard import canonical, files
 from pruneguard.errors import IntegrityError, InvalidInputError, UnavailableError
 
 HEX = set("0123456789abcdef")
@@ -24,11 +23,14 @@ class Artifacts:
         """Store `content` and return its digest. Storing the same bytes again changes nothing."""
         name = canonical.digest(content)
         path = self._path(name)
-        if not self._fs.exists(path):
-            # Written aside and renamed, so that a killed writer leaves no half file under a digest's name.
-            partial = f"{path}.{uuid.uuid4().hex}.part"
-            self._fs.pipe_file(partial, content)
-            self._fs.mv(partial, path)
+        if self._fs.exists(path) and self._fs.size(path) == len(content):
+            return name
+        if isinstance(self._fs, LocalFileSystem):
+            # A killed writer or a power cut leaves no half file under a digest's name.
+            with files.appearing(Path(path), replace=True) as partial:
+                partial.write_bytes(content)
+        else:
+            self._fs.pipe_file(path, content)  # an object store shows an object when it is whole
         return name
 
     def get(self, name: str) -> bytes:

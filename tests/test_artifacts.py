@@ -69,9 +69,8 @@ def test_a_name_that_is_no_digest_never_reaches_the_file_system(store: Artifacts
 
 
 def _die_between_write_and_rename(root: str) -> None:
-    store = Artifacts(root)
-    store._fs.mv = lambda *_: os._exit(9)
-    store.put(b"half made")
+    Path.replace = lambda *_: os._exit(9)  # type: ignore[method-assign]
+    Artifacts(root).put(b"half made")
 
 
 def test_a_writer_killed_half_way_leaves_nothing_under_a_digests_name(tmp_path: Path) -> None:
@@ -84,6 +83,16 @@ def test_a_writer_killed_half_way_leaves_nothing_under_a_digests_name(tmp_path: 
     assert name not in store
     assert store.put(b"half made") == name
     assert store.get(name) == b"half made"
+
+
+def test_a_file_that_a_power_cut_left_empty_is_written_again(tmp_path: Path) -> None:
+    store = Artifacts(str(tmp_path))
+    name = store.put(b"weights")
+    path = store.local_path(name)
+    assert path is not None
+    path.write_bytes(b"")
+    assert store.put(b"weights") == name
+    assert store.get(name) == b"weights"
 
 
 def test_a_url_names_the_store_as_well_as_a_folder_does(tmp_path: Path) -> None:

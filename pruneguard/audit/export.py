@@ -7,9 +7,9 @@ from typing import TYPE_CHECKING, Protocol
 from pruneguard import canonical
 from pruneguard.audit import archive, bundle
 from pruneguard.errors import IntegrityError, InvalidInputError
+from pruneguard.files import appearing
 from pruneguard.ledger import merkle, notes, tiles
 from pruneguard.ledger.events import Entry
-from pruneguard.ledger.files import appearing
 
 if TYPE_CHECKING:
     from pruneguard.ledger.ledger import Ledger  # brings the database along, which a verifier has not

@@ -202,7 +202,8 @@ def _great_expectations() -> Any:
         warnings.simplefilter("ignore", DeprecationWarning)
         import great_expectations
         import great_expectations.expectations
-    logging.getLogger("great_expectations").setLevel(logging.WARNING)  # it tells of its temporary folders otherwise
+    # Tells of its temporary folders otherwise; it sets its own level, so the package's does not bind it.
+    logging.getLogger("great_expectations.data_context.types.base").setLevel(logging.WARNING)
     return great_expectations
 
 

@@ -200,6 +200,8 @@ def _may_shift(state: State, entry: Entry) -> Iterator[str]:
     if release is None:
         yield _no_release(event)
         return
+    if event.actor != MONITOR and not state.may(event.actor, Role.OPERATOR):
+        yield f"{event.actor!r} is not an operator"
     share = float(event.data["share"])
     if not 0 < share <= 1:
         yield f"a share of {event.data['share']}; expected more than 0 and at most 1"

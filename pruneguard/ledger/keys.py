@@ -22,9 +22,9 @@ from cryptography.hazmat.primitives.serialization import (
 
 from pruneguard import canonical
 from pruneguard.errors import InvalidInputError, UnavailableError
+from pruneguard.files import appearing
 from pruneguard.ledger import dsse, notes
 from pruneguard.ledger.events import PAYLOAD_TYPE, Event
-from pruneguard.ledger.files import appearing
 
 _SIGNER = "signer/v1"
 _LOG_KEY = "log-key/v1"

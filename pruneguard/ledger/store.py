@@ -15,8 +15,8 @@ import sqlalchemy as sa
 from sqlalchemy.exc import DatabaseError, OperationalError
 
 from pruneguard.errors import IntegrityError, InvalidInputError, UnavailableError
+from pruneguard.files import appearing
 from pruneguard.ledger import merkle
-from pruneguard.ledger.files import appearing
 
 Node: TypeAlias = "tuple[int, int, bytes]"
 """Level, index and hash of a perfect subtree."""
