@@ -17,6 +17,7 @@ from flows.drill import damage_in_memory
 from flows.retrain_and_prune import Outcome, begin, walk
 from flows.service import Service
 from flows.traffic import Traffic
+from monitors.watch import Pace
 from policies.document import load_policy
 from pruneguard import home, lifecycle, releases
 from pruneguard.audit.export import export
@@ -37,6 +38,12 @@ DAMAGE = 0.25
 """Share of the filters that the drill silences: enough to cost several points, too little to look broken."""
 
 
+OWN = {"ledger_url": "", "artifacts_url": "", "training_threads": 1}
+"""A ledger beside the user's own, and the same weights however many cores there are."""
+PACE = Pace(window_rows=250, drift_every=3)
+"""A drift report within the few requests of a demo."""
+
+
 @dataclass(frozen=True, slots=True)
 class Check:
     """One line of the demo's last table."""
@@ -48,10 +55,10 @@ class Check:
 
 def main(settings: Settings, *, serve: bool) -> int:
     """`pruneguard demo`: 0 when every step did what it should."""
-    own = settings.model_copy(update={"home": settings.home / "demo", "ledger_url": "", "artifacts_url": ""})
+    own = settings.model_copy(update=OWN | {"home": settings.home / "demo"})
     with Terminal() as terminal:
         prepare(own)
-        with Service(own, dashboard=serve) as service:
+        with Service(own, dashboard=serve, pace=PACE) as service:
             checks = demo(own, service)
             terminal.console.print()
             terminal.console.print(table(checks))

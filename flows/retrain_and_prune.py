@@ -7,6 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
+import torch
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
@@ -71,6 +72,8 @@ def walk(job: Job) -> Outcome:
 @task(cache_policy=NO_CACHE)
 def begin(manifest: Path, settings: Settings, signer: Signer) -> Job:
     """Check all that a run needs before anything is recorded."""
+    if settings.training_threads:
+        torch.set_num_threads(settings.training_threads)
     document = load_manifest(manifest)
     return lifecycle.begin(
         document,

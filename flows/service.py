@@ -15,7 +15,7 @@ from typing import Self
 
 import httpx
 
-from monitors.watch import Watch
+from monitors.watch import Pace, Watch
 from pruneguard import home
 from pruneguard.cli.terminal import Terminal
 from pruneguard.errors import UnavailableError
@@ -32,9 +32,9 @@ WAIT_SECONDS_MAX = 60.0
 class Service:
     """Use it as a context. Entering raises UnavailableError when a port is taken, and leaves nothing behind."""
 
-    def __init__(self, settings: Settings, *, dashboard: bool = True) -> None:
+    def __init__(self, settings: Settings, *, dashboard: bool = True, pace: Pace | None = None) -> None:
         artifacts = home.artifacts(settings)
-        self.watch = Watch(partial(home.open_ledger, settings), artifacts)
+        self.watch = Watch(partial(home.open_ledger, settings), artifacts, pace=pace, threads=settings.threads)
         self.gateway = Gateway(
             artifacts, self.watch, threads=settings.threads, request_bytes_max=settings.request_bytes_max
         )

@@ -39,6 +39,9 @@ class Settings(BaseSettings):
     threads: PositiveInt = 1
     """Threads that one inference may use."""
 
+    training_threads: NonNegativeInt = 0
+    """Threads that training may use. 0 leaves the choice to PyTorch; with 1 the weights are the same on every count."""
+
     request_bytes_max: PositiveInt = 16_000_000
     """Largest request body the gateway reads."""
 

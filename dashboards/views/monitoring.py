@@ -43,7 +43,8 @@ def _live(chosen: Model) -> None:
 
 def _decay(model: Model) -> None:
     batches = [_batch_row(position, batch) for position, batch in enumerate(model.batches)]
-    newest = model.batches[-1]
+    # Where the twin itself answers there is nothing to compare: what was last compared is what tells something.
+    newest = next((batch for batch in reversed(model.batches) if batch.get("evalue")), model.batches[-1])
     release = model.releases[newest["number"]]
     certified = _certified_flips(model, release.verdict)
     of_release = [row for row in batches if row["version"] == f"version {release.number}"]

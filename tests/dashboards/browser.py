@@ -76,6 +76,7 @@ def settle(tab: Page) -> None:
     """Wait until the page's script has ended and its plots are drawn."""
     tab.locator("h1").first.wait_for()
     tab.locator('[data-testid="stApp"][data-test-script-state="notRunning"]').wait_for()
+    tab.wait_for_function("!document.querySelector('[data-testid=stSkeleton]')")  # a table or plot on its way
     tab.wait_for_function(
         "[...document.querySelectorAll('[data-testid=stVegaLiteChart]')].every(c => c.querySelector('canvas, svg'))"
     )
