@@ -59,6 +59,7 @@ def main(settings: Settings, *, serve: bool) -> int:
     with Terminal() as terminal:
         prepare(own)
         with Service(own, dashboard=serve, pace=PACE) as service:
+            terminal.progress("starting the flow engine, loading the workload")
             checks = demo(own, service)
             terminal.console.print()
             terminal.console.print(table(checks))

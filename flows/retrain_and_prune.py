@@ -160,6 +160,7 @@ def main(manifest: Path, settings: Settings, *, key: Path) -> int:
     """`pruneguard run`: 0 when a release is proposed, 1 when no candidate passed."""
     home.open_ledger(settings, verify=True).close()  # an edited ledger stops here, before any work
     with Terminal() as terminal:
+        terminal.progress("starting the flow engine, loading the workload")
         outcome = retrain_and_prune(str(manifest), str(key))
         terminal.step("outcome")
         for tried in outcome.attempts:

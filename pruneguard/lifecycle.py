@@ -30,7 +30,7 @@ from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.manifest import Manifest
 from pruneguard.policy import Policy
 from pruneguard.pruning import channels, export, matching, weights
-from pruneguard.reporting import listener
+from pruneguard.reporting import listener, working
 from pruneguard.verdict import Verdict
 from pruneguard.workload import Snapshot, Workload, load
 
@@ -103,7 +103,8 @@ def admit(job: Job) -> Evidence:
     """Measure the data and record the snapshot."""
     if (done := _done(job, "admit")) is not None:
         return Evidence.decode(job.artifacts.get(done.refs["evidence"]))
-    admission = data_quality.admit(job.snapshot)
+    with working("running the expectations"):
+        admission = data_quality.admit(job.snapshot)
     refs = {
         "data": admission.evidence.subject,
         "evidence": job.artifacts.put(admission.evidence.encode()),
@@ -246,7 +247,8 @@ def accuracy(evidence: Evidence) -> float:
 
 
 def _export(job: Job, model: Any) -> bytes:
-    return export.to_onnx(model, job.snapshot.gate.x[:64], classes=job.snapshot.classes)
+    with working("exporting to ONNX"):
+        return export.to_onnx(model, job.snapshot.gate.x[:64], classes=job.snapshot.classes)
 
 
 def _done(job: Job, step: str) -> Event | None:

@@ -1,6 +1,7 @@
 """How long work tells a person where it is. Work reports to whoever listens; by default nobody does."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from contextvars import ContextVar
 from typing import Protocol, TypeAlias
 
@@ -12,7 +13,7 @@ class Report(Protocol):
     """A listener: the terminal, a log, a test."""
 
     def step(self, title: str) -> None:
-        """A new part of the story begins."""
+        """A new part of the story begins; what was in progress has ended."""
 
     def say(self, text: str) -> None:
         """Something a person should know, in one line."""
@@ -34,3 +35,11 @@ class Quiet:
 
 listener: ContextVar[Report] = ContextVar("listener", default=Quiet())  # noqa: B039  # Quiet has no state to share
 """Who listens, here and now. An entry point sets it; the flow engine's tasks inherit it."""
+
+
+@contextmanager
+def working(label: str) -> Iterator[None]:
+    """Tell the listener of work whose length nobody knows."""
+    bar = listener.get().progress(label)
+    yield
+    bar(1, 1)

@@ -40,7 +40,7 @@ class Settings(BaseSettings):
     """Threads that one inference may use."""
 
     training_threads: NonNegativeInt = 0
-    """Threads that training may use. 0 leaves the choice to PyTorch; with 1 the weights are the same on every count."""
+    """Threads that training may use. 0 leaves it to PyTorch; with 1 the weights do not depend on the core count."""
 
     request_bytes_max: PositiveInt = 16_000_000
     """Largest request body the gateway reads."""

@@ -6,6 +6,7 @@ Where the output is not a terminal there are no bars, and the lines are the same
 import logging
 import signal
 import time
+from collections.abc import Callable
 
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemainingColumn
@@ -31,6 +32,7 @@ class Terminal:
             disable=not self.console.is_terminal,
         )
 
+        self._open: dict[TaskID, Callable[[], None]] = {}
         self._log = _Lines(self, level=logging.WARNING)
 
     def __enter__(self) -> "Terminal":
@@ -52,6 +54,8 @@ class Terminal:
         self._bars.stop()
 
     def step(self, title: str) -> None:
+        for end in list(self._open.values()):
+            end()
         self.console.print(f"\n[bold]{title}[/bold]")
 
     def say(self, text: str) -> None:
@@ -59,15 +63,21 @@ class Terminal:
 
     def progress(self, label: str) -> reporting.Progress:
         started, task = time.monotonic(), self._bars.add_task(label, total=None)
-        return lambda done, total: self._moved(task, label, started, done, total)
 
-    def _moved(self, task: TaskID, label: str, started: float, done: int, total: int) -> None:
-        if task not in self._bars.task_ids:
-            return  # it has ended already
-        self._bars.update(task, completed=done, total=total)
-        if done >= total:
+        def end() -> None:
+            del self._open[task]
             self._bars.remove_task(task)
             self.say(f"{label}: {time.monotonic() - started:.1f} s")
+
+        def moved(done: int, total: int) -> None:
+            if task not in self._open:
+                return
+            self._bars.update(task, completed=done, total=total)
+            if done >= total:
+                end()
+
+        self._open[task] = end
+        return moved
 
 
 class _Lines(logging.Handler):
