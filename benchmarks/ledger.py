@@ -17,9 +17,9 @@ from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 from benchmarks.rows import Row
 from pruneguard.artifacts import Artifacts
 from pruneguard.ledger.events import Event
-from pruneguard.ledger.fold import MONITOR
 from pruneguard.ledger.keys import LogKey
 from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.rules import MONITOR
 from pruneguard.testing import story
 
 SEEDS: tuple[int, ...] = ()  # nothing here is random
@@ -47,7 +47,7 @@ def new_ledger(folder: Path, name: str) -> Ledger:
 def sealed(count: int) -> list[Event]:
     """The event that a busy service writes most."""
     refs = {"batch": "sha256:" + "0" * 64}
-    data = {"model": "digits", "number": 1, "rows": 512, "shadowed": 51, "disagreed": 2}
+    data = {"model": "digits", "number": 1, "rows": 512, "twin_runs": 51, "flips": 2}
     return [Event("batch.sealed", MONITOR, data, refs, f"bench/{index}") for index in range(count)]
 
 

@@ -3,7 +3,7 @@
 from dataclasses import dataclass
 
 from pruneguard.errors import IntegrityError
-from pruneguard.ledger import fold, merkle, notes, tiles
+from pruneguard.ledger import merkle, notes, rules, tiles
 from pruneguard.ledger.events import Entry
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.state import State
@@ -46,11 +46,11 @@ def signature(state: State, entry: Entry) -> tuple[bool | None, str]:
     """Whether a person's signature stands (None: there is none), and what that means in words."""
     actor = entry.event.actor
     if entry.envelope is None:
-        made = "the service itself" if actor == fold.MONITOR else f"the service in {actor}'s name, without their key"
+        made = "the service itself" if actor == rules.MONITOR else f"the service in {actor}'s name, without their key"
         return None, f"Unsigned: written by {made}. The log's checkpoint covers it."
     person = state.people.get(actor)
     if person is None:
         return False, f"Signed as {actor}, who has no registered key: nobody can say whose signature this is."
-    if not entry.envelope.verified_by(fold.public_key(person.public_key)):
+    if not entry.envelope.verified_by(rules.public_key(person.public_key)):
         return False, f"The signature is not {actor}'s registered key over these bytes."
     return True, f"Signed by {actor} with their registered Ed25519 key, over exactly these bytes."

@@ -205,9 +205,9 @@ class Book:
 
 
 def copy_of(state: State) -> State:
-    """A copy that further folding leaves alone, without `causations`, which no page reads. What is frozen is shared.
+    """A copy that further folding leaves alone, without `makers` and `causations`, which no page reads.
 
-    The cost grows with models and their newest batches, not with the log.
+    What is frozen is shared. The cost grows with models and their newest batches, not with the log.
     """
     return replace(
         state,
@@ -215,6 +215,7 @@ def copy_of(state: State) -> State:
         policies=dict(state.policies),
         runs={name: replace(run, makers=set(run.makers)) for name, run in state.runs.items()},
         models={name: _copy_of_model(model) for name, model in state.models.items()},
+        makers={},
         causations={},
         violations=list(state.violations),
     )

@@ -9,7 +9,7 @@ from typing import Any
 from monitors.observations import Observation
 from monitors.twin import TwinMonitor
 from pruneguard.ledger.events import Event
-from pruneguard.ledger.fold import MONITOR
+from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Alarm, Release
 
 DETECTOR = "twin disagreement"

@@ -29,8 +29,8 @@ from monitors.panel import Panel
 from monitors.watched import Watched, watch
 from pruneguard import releases
 from pruneguard.artifacts import Artifacts
-from pruneguard.ledger.fold import MONITOR
 from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Model, Release, State, Status
 from pruneguard.policy import Policy
 from pruneguard.serving.observing import Answer

@@ -208,10 +208,11 @@ def _monitor(
 ) -> TwinMonitor[Row]:
     if sealed is not None:
         return TwinMonitor.from_document(canonical.decode(artifacts.get(sealed)))
-    digests = next(verdict.evidence for verdict in model.verdicts if verdict.digest == release.verdict)
+    verdict = model.verdict(release.verdict)
+    assert verdict is not None  # no release is proposed without one
     wanted = policy.monitoring
     baseline = Baseline.from_evidence(
-        (Evidence.decode(artifacts.get(digest)) for digest in digests),
+        (Evidence.decode(artifacts.get(digest)) for digest in verdict.evidence),
         subject=release.digest,
         tolerance=wanted.tolerance,
     )

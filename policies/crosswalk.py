@@ -41,7 +41,6 @@ EVENTS: Mapping[str, tuple[str, ...]] = {
     "MEASURE 2.5": ("verdict.given",),
     "MEASURE 2.6": ("verdict.given",),
     "MEASURE 2.7": ("verdict.given",),
-    "MEASURE 2.8": ("bundle.exported",),
     "MEASURE 2.11": ("verdict.given",),
     "MEASURE 3.1": ("drift.reported", "alarm.raised"),
     "MEASURE 3.2": ("alarm.raised",),

@@ -7,9 +7,9 @@ refusal is an InvalidInputError with every reason.
 from pruneguard.artifacts import Artifacts
 from pruneguard.errors import InvalidInputError
 from pruneguard.ledger.events import Event
-from pruneguard.ledger.fold import MONITOR
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
+from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Model, Release, State, Status
 from pruneguard.policy import Policy
 

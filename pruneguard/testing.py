@@ -17,9 +17,9 @@ from pruneguard.evidence import Estimate, Evidence, Measurement, PairedTable
 from pruneguard.gates import judge
 from pruneguard.ledger import merkle
 from pruneguard.ledger.events import Event, utc
-from pruneguard.ledger.fold import MONITOR
 from pruneguard.ledger.keys import LogKey, Signer
 from pruneguard.ledger.ledger import Ledger, Recorded, opening
+from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Role
 from pruneguard.ledger.store import Node
 from pruneguard.policy import Policy, Rule, Subject

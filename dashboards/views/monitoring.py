@@ -175,7 +175,7 @@ def _batch_row(position: int, batch: Mapping[str, Any]) -> dict[str, Any]:
 
 def _certified_flips(model: Model, verdict: str) -> float | None:
     """Upper bound of the flip share, in percent, that the verdict of a release certified."""
-    given = next((v for v in model.verdicts if v.digest == verdict), None)
+    given = model.verdict(verdict)
     try:
         measured = frame.book().measured(given).get("quality.flips") if given else None
     except PruneGuardError:

@@ -9,7 +9,7 @@ from pruneguard import canonical
 from pruneguard.audit import bundle
 from pruneguard.audit.archive import Archive, RefusedError
 from pruneguard.errors import InvalidInputError
-from pruneguard.ledger import fold, merkle, notes, tiles
+from pruneguard.ledger import fold, merkle, notes, rules, tiles
 from pruneguard.ledger.events import Entry, Event
 from pruneguard.ledger.state import State
 
@@ -114,6 +114,6 @@ class Contents:
 
 def _unsigned(state: State, entry: Entry) -> list[str]:
     try:
-        return list(fold.signature_objections(state, entry))
+        return list(rules.signature_objections(state, entry))
     except (KeyError, TypeError, ValueError, AttributeError) as error:
         return [f"{entry.event.type}: malformed: {type(error).__name__} {error}"]

@@ -39,7 +39,6 @@ CATALOGUE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("batch.sealed", "batch", "model number rows"),
         ("drift.reported", "report", "model number drifted"),
         ("alarm.raised", "", "model number detector cause evidence"),
-        ("bundle.exported", "bundle", "model"),
     )
 }
 
@@ -58,6 +57,8 @@ class Event:
     data: Mapping[str, Any]
     refs: Mapping[str, Any] = field(default_factory=dict)
     causation: str | None = None
+    ledger: str = ""
+    """Which ledger a signature is meant for, by the id of its first event; `Ledger.record` fills it in."""
     id: str = field(default_factory=lambda: str(uuid7()))
     time: str = field(default_factory=lambda: utc(datetime.now(UTC)))
 
@@ -73,6 +74,7 @@ class Event:
                 "refs": dict(self.refs),
                 "data": dict(self.data),
                 "causation": self.causation,
+                "ledger": self.ledger,
             }
         )
         _check(self, len(content))
@@ -130,6 +132,8 @@ def _check(event: Event, size: int) -> None:
     texts = (event.id, event.time, event.actor)
     if not all(isinstance(text, str) and text for text in texts) or not _TIME.fullmatch(event.time):
         raise InvalidInputError(f"{event.type}: id, actor and time (RFC 3339, UTC) must be given; found {texts}")
+    if not isinstance(event.ledger, str):
+        raise InvalidInputError(f"{event.type}: ledger is {event.ledger!r}; expected the id of a ledger's first event")
     if not isinstance(event.data, Mapping) or not isinstance(event.refs, Mapping):
         raise InvalidInputError(f"{event.type}: data and refs must be objects")
     refs, data = CATALOGUE[event.type]

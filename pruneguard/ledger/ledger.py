@@ -9,10 +9,10 @@ An append takes five steps, under the store's write lock:
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from pruneguard.errors import IntegrityError, InvalidInputError
-from pruneguard.ledger import fold, merkle, notes, tiles
+from pruneguard.ledger import fold, merkle, notes, rules, tiles
 from pruneguard.ledger.events import Entry, Event
 from pruneguard.ledger.keys import LogKey, Signer
 from pruneguard.ledger.state import State
@@ -31,7 +31,7 @@ class Recorded:
 
 def opening(key: LogKey) -> tuple[bytes, bytes]:
     """What a new ledger begins with: its first entry, `ledger.opened`, and the checkpoint over it."""
-    entry = Event("ledger.opened", fold.MONITOR, {"origin": key.name}, causation="ledger.opened").encode()
+    entry = Event("ledger.opened", rules.MONITOR, {"origin": key.name}, causation="ledger.opened").encode()
     return entry, notes.Checkpoint(key.name, 1, merkle.leaf_hash(entry)).sign(key.key)
 
 
@@ -109,9 +109,9 @@ class Ledger:
                     if (index := self._happened(event)) is not None:
                         recorded.append(self._existing(writer, index, event, fresh))
                         continue
-                    raw = signer.sign(event).encode() if signer else event.encode()
+                    made, raw = self._made(event, signer)
                     self._admit(raw)
-                    recorded.append(Recorded(self._frontier.size + len(fresh), event))
+                    recorded.append(Recorded(self._frontier.size + len(fresh), made))
                     fresh.append(raw)
                 frontier = self._append(writer, fresh) if fresh else self._frontier
             self._frontier = frontier
@@ -208,6 +208,13 @@ class Ledger:
     def _happened(self, event: Event) -> int | None:
         return None if event.causation is None else self._state.causations.get(event.causation)
 
+    def _made(self, event: Event, signer: Signer | None) -> tuple[Event, bytes]:
+        """The event as it is recorded, and the entry's bytes; what a person signs is for this ledger and no other."""
+        if signer is None:
+            return event, event.encode()
+        meant = replace(event, ledger=self._state.id)
+        return meant, signer.sign(meant).encode()
+
     def _admit(self, raw: bytes) -> None:
         """Fold an entry that is about to be appended, or raise with every reason why it may not be."""
         if len(raw) > tiles.ENTRY_BYTES_MAX:
@@ -215,7 +222,7 @@ class Ledger:
                 f"this entry has {len(raw)} bytes, the log holds {tiles.ENTRY_BYTES_MAX}; store it apart"
             )
         entry, before = Entry.decode(raw), len(self._state.violations)
-        why = fold.objections(self._state, entry)
+        why = rules.objections(self._state, entry)
         if not why:
             fold.apply(self._state, self._state.size, entry)
             why = [reason for _, reason in self._state.violations[before:]]

@@ -6,6 +6,8 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
+from pruneguard.ledger.events import Event
+
 
 class Role(StrEnum):
     ENGINEER = "engineer"  # proposes and runs
@@ -40,6 +42,12 @@ class AdoptedPolicy:
     version: int
     approvals_min: int
     on_decay: str
+
+    @classmethod
+    def of(cls, event: Event) -> "AdoptedPolicy":
+        """What a `policy.adopted` event says of the document that it names."""
+        data = event.data
+        return cls(event.refs["policy"], data["name"], data["version"], data["approvals_min"], data["on_decay"])
 
 
 @dataclass(slots=True)
@@ -90,7 +98,12 @@ class Release:
     approvals: list[str] = field(default_factory=list)
     share: float = 0.0
     changed_at: str = ""
-    was_live: bool = False
+    live_at: int | None = None
+    """Position of the event that made it live; None while none has."""
+
+    @property
+    def was_live(self) -> bool:
+        return self.live_at is not None
 
 
 @dataclass(frozen=True, slots=True)
@@ -126,12 +139,12 @@ class Model:
 
     @property
     def fallback(self) -> Release | None:
-        """What a rollback of the live version returns to: the newest version that was live before it."""
-        return max(
-            (r for r in self.releases.values() if r.was_live and r.status is Status.RETIRED),
-            key=lambda r: r.number,
-            default=None,
-        )
+        """What a rollback of the live version returns to: of those that gave way to a newer one, the last to go live."""
+        retired = (r for r in self.releases.values() if r.was_live and r.status is Status.RETIRED)
+        return max(retired, key=lambda r: r.live_at or 0, default=None)
+
+    def verdict(self, digest: str) -> GivenVerdict | None:
+        return next((verdict for verdict in self.verdicts if verdict.digest == digest), None)
 
 
 @dataclass(slots=True)
@@ -140,10 +153,14 @@ class State:
 
     size: int = 0
     origin: str = ""
+    id: str = ""
+    """Id of the event that opened the ledger: what a signed event says that it is meant for."""
     people: dict[str, Person] = field(default_factory=dict)
     policies: dict[str, AdoptedPolicy] = field(default_factory=dict)
     runs: dict[str, Run] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
+    makers: dict[str, set[str]] = field(default_factory=dict)
+    """Digest of a model or of data -> everybody who made it, in whichever run."""
     causations: dict[str, int] = field(default_factory=dict)
     """Causation id -> position of the event it caused: a retried step finds what it did before."""
     violations: list[tuple[int, str]] = field(default_factory=list)
@@ -151,3 +168,9 @@ class State:
     def may(self, actor: str, role: Role) -> bool:
         person = self.people.get(actor)
         return person is not None and role in person.roles
+
+    def superseding(self, policy: str) -> AdoptedPolicy | None:
+        """The newest adopted policy of the same name and a higher version than the one with this digest."""
+        own = self.policies[policy]
+        newer = (p for p in self.policies.values() if p.name == own.name and p.version > own.version)
+        return max(newer, key=lambda p: p.version, default=None)

@@ -14,9 +14,9 @@ from pruneguard import home
 from pruneguard.artifacts import Artifacts
 from pruneguard.evidence import Estimate, Evidence, Measurement, PairedTable
 from pruneguard.gates import judge
-from pruneguard.ledger.fold import MONITOR
 from pruneguard.ledger.keys import new_log_key
 from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.rules import MONITOR
 from pruneguard.settings import Settings
 from pruneguard.testing import ORIGIN, POLICY, Script, register
 from pruneguard.verdict import Verdict

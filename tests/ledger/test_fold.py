@@ -10,7 +10,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruneguard import testing
-from pruneguard.ledger import dsse, fold
+from pruneguard.ledger import dsse, fold, rules
 from pruneguard.ledger.events import PAYLOAD_TYPE, Entry, Event
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.state import Role, State, Status
@@ -29,11 +29,13 @@ class Log:
     effective: list[Entry] = field(default_factory=list)
 
     def add(self, event: Event, signer: Signer | None = None) -> list[str]:
-        entry = Entry(event, signer.sign(event) if signer else None)
-        return self.fold(entry)
+        if signer is None:
+            return self.fold(Entry(event, None))
+        meant = replace(event, ledger=self.state.id)
+        return self.fold(Entry(meant, signer.sign(meant)))
 
     def fold(self, entry: Entry) -> list[str]:
-        why = fold.objections(self.state, entry)
+        why = rules.objections(self.state, entry)
         before = len(self.state.violations)
         fold.apply(self.state, self.state.size, entry)
         assert [reason for _, reason in self.state.violations[before:]] == why
@@ -75,7 +77,7 @@ class Log:
         return self.act("release.approved", by, {"model": digest}, number=number, reason=reason)
 
     def shift(self, digest: str, number: int, share: str = "1") -> list[str]:
-        return self.act("traffic.shifted", fold.MONITOR, {"model": digest}, number=number, share=share)
+        return self.act("traffic.shifted", rules.MONITOR, {"model": digest}, number=number, share=share)
 
     def roll_back(self, digest: str, number: int, to: int, *, by: str = "otto", **data: Any) -> list[str]:
         return self.act(
@@ -84,7 +86,7 @@ class Log:
 
     def alarm(self, digest: str, number: int) -> str:
         data = {"model": "digits", "number": number, "detector": "twin", "cause": "decay", "evidence": {}}
-        event = Event("alarm.raised", fold.MONITOR, data, {"model": digest})
+        event = Event("alarm.raised", rules.MONITOR, data, {"model": digest})
         assert not self.add(event)
         return event.id
 
@@ -111,7 +113,7 @@ def log() -> Log:
 
 def started(*, approvals_min: int = 1, on_decay: Action = Action.ROLL_BACK) -> Log:
     log = Log()
-    assert not log.add(Event("ledger.opened", fold.MONITOR, {"origin": "x"}))
+    assert not log.add(Event("ledger.opened", rules.MONITOR, {"origin": "x"}))
     assert not log.register("root", "admin")
     assert not log.register("ada", "engineer")
     assert not log.register("grace", "approver")
@@ -453,9 +455,9 @@ def test_a_monitor_rolls_back_only_for_its_alarm_about_this_release(log: Log) ->
     before = log.alarm(TWIN, 1)
     log.release(SLIM, 2)
     for alarm in (None, "no such alarm", before):
-        why = log.roll_back(SLIM, 2, to=1, by=fold.MONITOR, alarm=alarm)
+        why = log.roll_back(SLIM, 2, to=1, by=rules.MONITOR, alarm=alarm)
         assert any("for an alarm about this release" in reason for reason in why)
-    assert not log.roll_back(SLIM, 2, to=1, by=fold.MONITOR, alarm=log.alarm(SLIM, 2))
+    assert not log.roll_back(SLIM, 2, to=1, by=rules.MONITOR, alarm=log.alarm(SLIM, 2))
 
 
 def test_a_monitor_rolls_back_only_where_the_policy_lets_it() -> None:
@@ -463,7 +465,7 @@ def test_a_monitor_rolls_back_only_where_the_policy_lets_it() -> None:
     log.release(TWIN, 1)
     log.release(SLIM, 2)
     alarm = log.alarm(SLIM, 2)
-    assert any("policy does not let" in why for why in log.roll_back(SLIM, 2, to=1, by=fold.MONITOR, alarm=alarm))
+    assert any("policy does not let" in why for why in log.roll_back(SLIM, 2, to=1, by=rules.MONITOR, alarm=alarm))
     assert not log.roll_back(SLIM, 2, to=1)
 
 
@@ -479,15 +481,15 @@ def test_what_happened_once_does_not_happen_again(log: Log) -> None:
 
 
 def test_a_ledger_is_opened_once(log: Log) -> None:
-    assert log.add(Event("ledger.opened", fold.MONITOR, {"origin": "y"}))
+    assert log.add(Event("ledger.opened", rules.MONITOR, {"origin": "y"}))
     assert log.state.origin == "x"
 
 
 def test_observations_are_of_a_release(log: Log) -> None:
     refs = {"model": SLIM, "batch": "b"}
-    assert log.act("batch.sealed", fold.MONITOR, refs, number=1, rows=5)
+    assert log.act("batch.sealed", rules.MONITOR, refs, number=1, rows=5)
     log.release(SLIM, 1)
-    assert not log.act("batch.sealed", fold.MONITOR, refs, number=1, rows=5)
+    assert not log.act("batch.sealed", rules.MONITOR, refs, number=1, rows=5)
     assert len(log.state.models["digits"].batches) == 1
 
 
@@ -576,4 +578,4 @@ def attempt(log: Log, name: str, number: int) -> list[str]:
         case "roll back":
             return log.roll_back(digest, number, to=to)
         case _:
-            return log.roll_back(digest, number, to=to, by=fold.MONITOR, alarm="none")
+            return log.roll_back(digest, number, to=to, by=rules.MONITOR, alarm="none")

@@ -6,7 +6,7 @@ from pathlib import Path
 import pytest
 
 from pruneguard.errors import InvalidInputError, UnavailableError
-from pruneguard.ledger import fold, keys
+from pruneguard.ledger import keys, rules
 from pruneguard.ledger.events import Event
 
 
@@ -15,7 +15,7 @@ def test_a_signer_comes_back_from_its_file(tmp_path: Path) -> None:
     loaded = keys.load_signer(tmp_path / "keys/ada.key")
     assert (loaded.actor, loaded.public_key) == ("ada", made.public_key)
     event = Event("run.finished", "ada", {"run": "r", "model": "m", "outcome": "o"})
-    assert loaded.sign(event).verified_by(fold.public_key(made.public_key))
+    assert loaded.sign(event).verified_by(rules.public_key(made.public_key))
 
 
 def test_a_log_key_comes_back_from_its_file(tmp_path: Path) -> None:

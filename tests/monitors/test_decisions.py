@@ -12,7 +12,7 @@ from tests.monitors.service import POLICY, notify_only
 
 def release(number: int, status: Status, *, was_live: bool = False) -> Release:
     release = Release(number, "tiny", "d", "t", "v", "p", "ada", frozenset({"ada"}), status, "")
-    release.was_live = was_live
+    release.live_at = number if was_live else None
     return release
 
 

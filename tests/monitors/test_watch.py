@@ -17,8 +17,8 @@ from pruneguard.canonical import digest
 from pruneguard.errors import UnavailableError
 from pruneguard.evidence import Evidence
 from pruneguard.ledger.events import Event
-from pruneguard.ledger.fold import MONITOR
 from pruneguard.ledger.ledger import Ledger
+from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Status
 from tests.monitors.service import CLASSES, FEATURES, MODEL, Service, notify_only, rows
 
