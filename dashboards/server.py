@@ -1,7 +1,6 @@
 """The dashboard as an ASGI application, and as a process: `python -m dashboards.server`."""
 
 import argparse
-import socket
 import sys
 import threading
 from collections.abc import Sequence
@@ -16,7 +15,8 @@ from starlette.routing import Route
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from streamlit import config
 
-from pruneguard.errors import PruneGuardError, UnavailableError
+from pruneguard.errors import PruneGuardError
+from pruneguard.serving.server import address_of, listen
 from pruneguard.settings import Settings, load_settings
 
 SCRIPT = Path(__file__).with_name("app.py")
@@ -86,17 +86,6 @@ class _Headers:
         await self._app(scope, receive, with_headers)
 
 
-def listen(host: str, port: int) -> socket.socket:
-    """A bound socket. Port 0 takes any free one. Raises UnavailableError when the address is taken."""
-    try:
-        return socket.create_server((host, port), backlog=128)
-    except OSError as error:
-        raise UnavailableError(
-            f"the dashboard cannot listen on {host}:{port}: {error.strerror}; "
-            "stop what does, or set PRUNEGUARD_DASHBOARD_PORT (0 takes any free port)"
-        ) from error
-
-
 def main(arguments: Sequence[str] | None = None) -> int:
     """Serve until SIGINT or SIGTERM; the first line of output is the address. Exit codes as in pruneguard.errors."""
     parser = argparse.ArgumentParser(prog="python -m dashboards.server", description=__doc__)
@@ -106,12 +95,12 @@ def main(arguments: Sequence[str] | None = None) -> int:
     given = parser.parse_args(arguments)
     try:
         settings = load_settings()
-        bound = listen(given.host or settings.host, settings.dashboard_port if given.port is None else given.port)
+        port = settings.dashboard_port if given.port is None else given.port
+        bound = listen(given.host or settings.host, port, setting="PRUNEGUARD_DASHBOARD_PORT")
     except PruneGuardError as error:
         print(f"error: {error}", file=sys.stderr)
         return error.exit_code
-    host, port = bound.getsockname()[:2]
-    print(f"http://{host}:{port}", flush=True)
+    print(address_of(*bound.getsockname()[:2]), flush=True)
     options = uvicorn.Config(
         application(settings),
         log_level="warning",

@@ -14,6 +14,7 @@ from prefect.cache_policies import NO_CACHE
 from rich.table import Table
 
 from flows.drill import damage_in_memory
+from flows.engine import engine
 from flows.retrain_and_prune import Outcome, begin, walk
 from flows.service import Service
 from flows.traffic import Traffic
@@ -56,7 +57,7 @@ class Check:
 def main(settings: Settings, *, serve: bool) -> int:
     """`pruneguard demo`: 0 when every step did what it should."""
     own = settings.model_copy(update=OWN | {"home": settings.home / "demo"})
-    with Terminal() as terminal:
+    with Terminal() as terminal, engine():
         prepare(own)
         with Service(own, dashboard=serve, pace=PACE) as service:
             terminal.progress("starting the flow engine, loading the workload")

@@ -11,6 +11,7 @@ import torch
 from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
+from flows.engine import engine
 from policies.document import load_policy
 from pruneguard import home, lifecycle
 from pruneguard.cli.terminal import Terminal
@@ -23,6 +24,7 @@ from pruneguard.manifest import load_manifest
 from pruneguard.reporting import listener
 from pruneguard.settings import Settings, load_settings
 from pruneguard.verdict import Finding, Verdict
+from pruneguard.workload import load
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -159,7 +161,10 @@ def wording(evidence: Evidence, prefix: str) -> str:
 def main(manifest: Path, settings: Settings, *, key: Path) -> int:
     """`pruneguard run`: 0 when a release is proposed, 1 when no candidate passed."""
     home.open_ledger(settings, verify=True).close()  # an edited ledger stops here, before any work
-    with Terminal() as terminal:
+    document = load_manifest(manifest)  # so do most mistakes: the engine takes seconds to start
+    load_policy(document.policy, relative_to=document.path.parent)
+    load(document.workload_file, document.workload_class)
+    with Terminal() as terminal, engine():
         terminal.progress("starting the flow engine, loading the workload")
         outcome = retrain_and_prune(str(manifest), str(key))
         terminal.step("outcome")
@@ -177,4 +182,4 @@ def remedies(attempts: Sequence[Attempt]) -> str:
     """What the policy suggests to whoever has no candidate: the least pruned one's objections."""
     if not attempts:
         return "no candidate was tried"
-    return "; ".join(dict.fromkeys(finding.remedy for finding in attempts[0].verdict.objections))
+    return " ".join(dict.fromkeys(finding.remedy for finding in attempts[0].verdict.objections))

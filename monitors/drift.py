@@ -122,10 +122,21 @@ def report_apart(reference: bytes, current: bytes) -> DriftReport:
         return _parsed((place / "report.json").read_bytes(), html=(place / "report.html").read_bytes())
 
 
+def columns_of(report: bytes) -> tuple[ColumnDrift, ...]:
+    """What moved, out of Evidently's report as JSON. Raises InvalidInputError for what is not such a report."""
+    try:
+        compared = [metric for metric in json.loads(report)["metrics"] if "column" in metric["config"]]
+        return tuple(_column(metric["config"], metric["value"]) for metric in compared)
+    except (KeyError, TypeError, ValueError, RecursionError) as error:
+        raise InvalidInputError(f"not a drift report of Evidently: {type(error).__name__} {error}") from error
+
+
 def _parsed(content: bytes, *, html: bytes) -> DriftReport:
-    configs = [(metric["config"], metric["value"]) for metric in json.loads(content)["metrics"]]
-    found = tuple(ColumnDrift(c["column"], c["method"], _number(value), c["threshold"]) for c, value in configs)
-    return DriftReport(found, content, html)
+    return DriftReport(columns_of(content), content, html)
+
+
+def _column(config: Mapping[str, Any], value: Any) -> ColumnDrift:
+    return ColumnDrift(config["column"], config["method"], _number(value), float(config["threshold"]))
 
 
 def _number(value: Any) -> float:

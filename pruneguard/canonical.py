@@ -7,7 +7,9 @@ received and never encodes again.
 import hashlib
 import json
 import unicodedata
-from collections.abc import Mapping, Sequence
+from abc import ABC, abstractmethod
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from typing import Any, TypeAlias
 
 import rfc8785
@@ -50,6 +52,39 @@ def decode(content: bytes) -> Any:
         )
     except (UnicodeDecodeError, json.JSONDecodeError, RecursionError) as error:
         raise InvalidInputError(f"not JSON: {error}") from error
+
+
+class Document(ABC):
+    """A value with one form as bytes: those of its document, whose `kind` says how to read it."""
+
+    __slots__ = ()
+
+    @abstractmethod
+    def to_document(self) -> Mapping[str, Any]: ...
+
+    def encode(self) -> bytes:
+        return encode(self.to_document())
+
+    @property
+    def digest(self) -> str:
+        return digest(self.encode())
+
+
+@contextmanager
+def opened(content: bytes, kind: str) -> Iterator[dict[str, Any]]:
+    """The document in `content`, for the block to read; what is not there as it must be is an InvalidInputError.
+
+    >>> with opened(b'{"kind":"point/v1","x":3}', "point/v1") as document:
+    ...     document["x"]
+    3
+    """
+    document = decode(content)
+    try:
+        if document["kind"] != kind:
+            raise InvalidInputError(f"this is a {document['kind']!r} document; expected {kind!r}")
+        yield document
+    except (KeyError, TypeError, ValueError, AttributeError, IndexError) as error:
+        raise InvalidInputError(f"malformed {kind}: {type(error).__name__} {error}") from error
 
 
 def _unique(pairs: list[tuple[str, Any]]) -> dict[str, Any]:

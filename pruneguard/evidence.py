@@ -67,7 +67,7 @@ Measurement: TypeAlias = Estimate | PairedTable
 
 
 @dataclass(frozen=True, slots=True)
-class Evidence:
+class Evidence(canonical.Document):
     """Measurements about one subject: a candidate's artefact, or a data snapshot.
 
     Names are dotted, slices come last: `quality.paired`, `quality.paired.slice.class=3`. `context` says how it was
@@ -93,19 +93,9 @@ class Evidence:
             "context": dict(self.context),
         }
 
-    def encode(self) -> bytes:
-        return canonical.encode(self.to_document())
-
-    @property
-    def digest(self) -> str:
-        return canonical.digest(self.encode())
-
     @classmethod
     def decode(cls, content: bytes) -> "Evidence":
-        document = canonical.decode(content)
-        try:
-            if document["kind"] != "evidence/v1":
-                raise InvalidInputError(f"this is a {document['kind']!r} document; expected 'evidence/v1'")
+        with canonical.opened(content, "evidence/v1") as document:
             return cls(
                 document["subject"],
                 document["twin"],
@@ -113,8 +103,6 @@ class Evidence:
                 {name: _measurement(m) for name, m in document["measurements"].items()},
                 document["context"],
             )
-        except (KeyError, TypeError, AttributeError) as error:
-            raise InvalidInputError(f"malformed evidence: {type(error).__name__} {error}") from error
 
 
 def _measurement(document: Mapping[str, Any]) -> Measurement:

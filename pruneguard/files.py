@@ -1,13 +1,14 @@
-"""Files that appear whole or not at all, and never over another file."""
+"""Files that appear whole or not at all, and never over another file; files that one process holds."""
 
 import contextlib
+import fcntl
 import os
 import secrets
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
-from pruneguard.errors import InvalidInputError
+from pruneguard.errors import InvalidInputError, UnavailableError
 
 
 @contextmanager
@@ -39,3 +40,20 @@ def _sync(path: Path) -> None:
         os.fsync(descriptor)
     finally:
         os.close(descriptor)
+
+
+@contextmanager
+def held(path: Path, *, what: str) -> Iterator[None]:
+    """Be the only process that holds `path`, until the end or until it is killed.
+
+    Raises UnavailableError, naming `what`, when another process holds it.
+    """
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        try:
+            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+        except BlockingIOError as error:
+            raise UnavailableError(
+                f"{what} already (it holds {path}); stop that one, or use another PRUNEGUARD_HOME"
+            ) from error
+        yield

@@ -27,10 +27,7 @@ def create(settings: Settings, *, admin: str, origin: str | None = None, team: b
     if not key_file.exists():
         new_log_key(key_file, origin or f"{socket.gethostname()}/pruneguard")
     log_key = load_log_key(key_file)
-    try:
-        ledger = Ledger.open(settings.ledger, key=log_key)
-    except UnavailableError:  # there is none yet
-        ledger = Ledger.create(settings.ledger, origin=log_key.name, key=log_key)
+    ledger = Ledger.create_or_open(settings.ledger, origin=log_key.name, key=log_key)
     missing = {admin: Role.ADMIN} | (dict(TEAM) if team else {})
     missing = {actor: role for actor, role in missing.items() if actor not in ledger.state().people}
     if not missing:

@@ -30,9 +30,13 @@ from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.manifest import Manifest
 from pruneguard.policy import Policy
 from pruneguard.pruning import channels, export, matching, weights
+from pruneguard.pruning.lineage import Lineage
 from pruneguard.reporting import listener, working
 from pruneguard.verdict import Verdict
-from pruneguard.workload import Snapshot, Workload, load
+from pruneguard.workload import Snapshot, Workload, ask, load
+
+FAILED_SHOWN = 4
+"""Failed expectations that are told one by one; all of them are in the evidence."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -70,14 +74,14 @@ def begin(
     Raises InvalidInputError for a workload, data or policy that cannot work, and when the signer may not run.
     """
     workload = load(manifest.workload_file, manifest.workload_class)
-    snapshot = workload.data(data_dir)
+    snapshot = ask(workload, "data", data_dir)
     data_quality.require_usable(snapshot)
     matching.require_matching(workload, snapshot)
     state = ledger.state()
     if policy.digest not in state.policies:
         raise InvalidInputError(
             f"policy {policy.name} {policy.version} ({policy.digest}) was never adopted here; "
-            f"an approver adopts it: pruneguard approve --policy {manifest.policy}"
+            f"an approver adopts it: pruneguard approve --policy {manifest.policy_file or manifest.policy}"
         )
     interrupted = (r for r in state.runs.values() if r.manifest == manifest.digest and r.outcome is None)
     if (run := next(interrupted, None)) is None:
@@ -105,6 +109,10 @@ def admit(job: Job) -> Evidence:
         return Evidence.decode(job.artifacts.get(done.refs["evidence"]))
     with working("running the expectations"):
         admission = data_quality.admit(job.snapshot)
+    for sentence in sorted(admission.failed)[:FAILED_SHOWN]:  # "critical: ..." before "warning: ..."
+        listener.get().say(sentence)
+    if (more := len(admission.failed) - FAILED_SHOWN) > 0:
+        listener.get().say(f"and {more} more expectations that failed")
     refs = {
         "data": admission.evidence.subject,
         "evidence": job.artifacts.put(admission.evidence.encode()),
@@ -149,11 +157,10 @@ def attempt(job: Job, twin: Contender, data: Evidence, *, ratio: float) -> Attem
 def _candidate(job: Job, twin: Contender, ratio: float) -> Contender:
     step, manifest = f"attempt/{ratio:g}/prune", job.manifest
     if (done := _done(job, step)) is not None:
-        shape, _ = channels.prune(
-            twin.model, job.snapshot.train.x[:1], ratio=ratio, round_to=manifest.round_to, seed=manifest.seed
-        )
-        weights.load(shape, job.artifacts.get(done.refs["weights"]))
-        return Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), shape)
+        cut = Lineage.decode(job.artifacts.get(done.refs["lineage"]))
+        model = channels.cut(twin.model, job.snapshot.train.x[:1], cut.removed)
+        weights.load(model, job.artifacts.get(done.refs["weights"]))
+        return Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model)
     made = pruning.candidate(
         job.workload,
         twin.model,

@@ -20,7 +20,7 @@ class Objective(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
-class Manifest:
+class Manifest(canonical.Document):
     """A run as asked for.
 
     `policy` is what the file says: a shipped policy's name, or a path, and then `policy_file` is where it lies.
@@ -43,7 +43,7 @@ class Manifest:
     objective: Objective
 
     def to_document(self) -> dict[str, Any]:
-        """What the run depends on. Where the files lie is no part of it, what they hold is."""
+        """What the run depends on. Where the files lie is no part of it, what they held when it was loaded is."""
         return {
             "kind": "manifest/v1",
             "model": self.model,
@@ -56,14 +56,6 @@ class Manifest:
             "round_to": self.round_to,
             "objective": self.objective.value,
         }
-
-    def encode(self) -> bytes:
-        return canonical.encode(self.to_document())
-
-    @property
-    def digest(self) -> str:
-        """Name of the content: the values, and the bytes that the workload and policy file had when it was loaded."""
-        return canonical.digest(self.encode())
 
 
 def load_manifest(path: Path) -> Manifest:

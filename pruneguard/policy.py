@@ -10,7 +10,6 @@ from enum import StrEnum
 from typing import Any
 
 from pruneguard import canonical
-from pruneguard.errors import InvalidInputError
 
 
 class Action(StrEnum):
@@ -62,7 +61,7 @@ class Monitoring:
 
 
 @dataclass(frozen=True, slots=True)
-class Policy:
+class Policy(canonical.Document):
     name: str
     version: int
     purpose: str
@@ -100,19 +99,9 @@ class Policy:
             "on_decay": self.on_decay.value,
         }
 
-    def encode(self) -> bytes:
-        return canonical.encode(self.to_document())
-
-    @property
-    def digest(self) -> str:
-        return canonical.digest(self.encode())
-
     @classmethod
     def decode(cls, content: bytes) -> "Policy":
-        document = canonical.decode(content)
-        try:
-            if document["kind"] != "policy/v1":
-                raise InvalidInputError(f"this is a {document['kind']!r} document; expected 'policy/v1'")
+        with canonical.opened(content, "policy/v1") as document:
             return cls(
                 document["name"],
                 document["version"],
@@ -123,5 +112,3 @@ class Policy:
                 Monitoring(**document["monitoring"]),
                 Action(document["on_decay"]),
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError(f"malformed policy: {type(error).__name__} {error}") from error

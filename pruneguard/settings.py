@@ -3,13 +3,16 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Annotated, TypeAlias
 
-from pydantic import NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pruneguard.errors import InvalidInputError
 
 PREFIX = "PRUNEGUARD_"
+
+Port: TypeAlias = Annotated[int, Field(ge=0, le=65535)]
 
 
 class Settings(BaseSettings):
@@ -30,10 +33,10 @@ class Settings(BaseSettings):
     host: str = "127.0.0.1"
     """Address that gateway and dashboard listen on. Anything but loopback is your decision to make."""
 
-    gateway_port: NonNegativeInt = 8600
+    gateway_port: Port = 8600
     """Port of the gateway: inference and /metrics. 0 takes any free one."""
 
-    dashboard_port: NonNegativeInt = 8601
+    dashboard_port: Port = 8601
     """Port of the dashboard. 0 takes any free one."""
 
     threads: PositiveInt = 1

@@ -15,12 +15,12 @@ from pruneguard.artifacts import Artifacts
 from pruneguard.errors import UnavailableError
 from pruneguard.evidence import Estimate, Evidence, Measurement, PairedTable
 from pruneguard.gates import judge
+from pruneguard.home import TEAM
 from pruneguard.ledger import merkle
 from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.keys import LogKey, Signer
 from pruneguard.ledger.ledger import Ledger, Recorded, opening
 from pruneguard.ledger.rules import MONITOR
-from pruneguard.ledger.state import Role
 from pruneguard.ledger.store import Node
 from pruneguard.policy import Policy, Rule, Subject
 from pruneguard.verdict import Verdict
@@ -107,21 +107,13 @@ def memory_ledger(*, origin: str = ORIGIN) -> Ledger:
 
 def people() -> dict[str, Signer]:
     """Signers for ada (engineer), grace (approver), otto (operator) and root (admin): the same on every call."""
-    return {actor: Signer(actor, _key(actor)) for actor in ROLES}
-
-
-ROLES: Mapping[str, Role] = {
-    "root": Role.ADMIN,
-    "ada": Role.ENGINEER,
-    "grace": Role.APPROVER,
-    "otto": Role.OPERATOR,
-}
+    return {actor: Signer(actor, _key(actor)) for actor in TEAM}
 
 
 def register(ledger: Ledger, *, time: datetime = START) -> None:
     """Record the keys of `people`, root's first."""
     signers = people()
-    for actor, role in ROLES.items():
+    for actor, role in TEAM.items():
         data = {"actor": actor, "public_key": signers[actor].public_key, "roles": [role.value]}
         ledger.record(Event("key.registered", "root", data, time=utc(time)), signer=signers["root"])
 
@@ -209,17 +201,16 @@ def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start:
     no = attempt(rejected, PairedTable(640, 10, 230, 20), ratio="0.75", latency=0.35)
     yes = attempt(candidate, PairedTable(864, 8, 6, 22), ratio="0.5", latency=0.61)
     script.record("run.finished", "ada", run=run, outcome="proposed")
-    _sealed(script, twin, number=1, rows=5_000, disagreed=0)
+    _sealed(script, twin, number=1, rows=5_000, flips=0)
     _released(script, candidate, yes, number=2, shares=("0.1", "1"))
-    for disagreed in (4, 6, 95):
-        _sealed(script, candidate, number=2, rows=2_000, disagreed=disagreed)
-    report = script.put({"kind": "drift", "drifted": True})
-    script.record("drift.reported", MONITOR, {"model": candidate, "report": report}, number=2, drifted=True)
-    seen = {"rows": 200, "disagreed": 95, "e_value": "412.7"}
-    alarm = script.record(
-        "alarm.raised", MONITOR, {"model": candidate}, number=2, detector="twin", cause="decay", evidence=seen
-    )
-    back: dict[str, Any] = {"number": 2, "to": 1, "reason": "decay: twin disagreement", "alarm": alarm.event.id}
+    for flips in (4, 6, 95):
+        _sealed(script, candidate, number=2, rows=2_000, flips=flips)
+    moved: dict[str, Any] = {"number": 2, "drifted": 1, "columns": 7, "names": ["margin"]}
+    script.record("drift.reported", MONITOR, {"model": candidate, "report": script.put(moved)}, **moved)
+    about = {"number": 2, "detector": "twin disagreement", "cause": "artefact"}
+    seen = {"evalue": "412.7", "threshold": "100", "requests": 6_000, "twin_runs": 600, "flips": 105}
+    alarm = script.record("alarm.raised", MONITOR, {"model": candidate}, **about, evidence=seen)
+    back: dict[str, Any] = {"number": 2, "to": 1, "reason": "the twin disagrees", "alarm": alarm.event.id}
     end = script.record("release.rolled_back", MONITOR, {"model": candidate}, **back)
     return Story(model, twin, candidate, rejected, (first, no, yes), alarm.event.id, end.index)
 
@@ -261,10 +252,10 @@ def _released(script: Script, digest: str, verdict: str, *, number: int, shares:
         script.record("traffic.shifted", MONITOR, {"model": digest}, number=number, share=share)
 
 
-def _sealed(script: Script, digest: str, *, number: int, rows: int, disagreed: int) -> None:
+def _sealed(script: Script, digest: str, *, number: int, rows: int, flips: int) -> None:
     batch = script.artifacts.put(f"observations of {number}, {script.now}".encode())
     refs = {"model": digest, "batch": batch}
-    script.record("batch.sealed", MONITOR, refs, number=number, rows=rows, shadowed=rows // 10, disagreed=disagreed)
+    script.record("batch.sealed", MONITOR, refs, number=number, rows=rows, twin_runs=rows // 10, flips=flips)
 
 
 def _key(name: str) -> Ed25519PrivateKey:

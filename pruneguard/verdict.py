@@ -45,7 +45,7 @@ class Finding:
 
 
 @dataclass(frozen=True, slots=True)
-class Verdict:
+class Verdict(canonical.Document):
     """All findings of one policy for one candidate, with the digest of everything it rests on."""
 
     policy: str
@@ -76,19 +76,9 @@ class Verdict:
             "findings": [finding.to_document() for finding in self.findings],
         }
 
-    def encode(self) -> bytes:
-        return canonical.encode(self.to_document())
-
-    @property
-    def digest(self) -> str:
-        return canonical.digest(self.encode())
-
     @classmethod
     def decode(cls, content: bytes) -> "Verdict":
-        document = canonical.decode(content)
-        try:
-            if document["kind"] != "verdict/v1":
-                raise InvalidInputError(f"this is a {document['kind']!r} document; expected 'verdict/v1'")
+        with canonical.opened(content, "verdict/v1") as document:
             findings = tuple(Finding(**{**f, "outcome": Outcome(f["outcome"])}) for f in document["findings"])
             verdict = cls(
                 document["policy"],
@@ -98,8 +88,6 @@ class Verdict:
                 tuple(document["evidence"]),
                 findings,
             )
-        except (KeyError, TypeError, ValueError, AttributeError) as error:
-            raise InvalidInputError(f"malformed verdict: {type(error).__name__} {error}") from error
         if document.get("passed") is not verdict.passed:
             raise InvalidInputError(f"the verdict says passed={document.get('passed')}, its findings say otherwise")
         return verdict

@@ -10,16 +10,18 @@ A workload is a class in a Python file; a manifest names it as `file.py:Class`. 
 
 import hashlib
 import importlib.util
+import inspect
 import sys
+import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Protocol, cast
+from typing import TYPE_CHECKING, Any, Protocol, cast
 
 import numpy as np
 import numpy.typing as npt
 
-from pruneguard.errors import InvalidInputError
+from pruneguard.errors import InvalidInputError, PruneGuardError
 
 if TYPE_CHECKING:
     import torch
@@ -118,3 +120,18 @@ def load(file: Path, name: str) -> Workload:
     if missing:
         raise InvalidInputError(f"{file}: class {name} lacks {missing}; see pruneguard/workload.py for the protocol")
     return cast("Workload", kind())
+
+
+def ask(workload: Workload, method: str, *args: Any, **kwargs: Any) -> Any:
+    """Call a method of the user's. Whatever it raises is an InvalidInputError that names the line in their file."""
+    try:
+        return getattr(workload, method)(*args, **kwargs)
+    except PruneGuardError:
+        raise  # it says already who must do what
+    except Exception as error:  # the user's code may raise anything; it is their file that must change
+        file = inspect.getfile(type(workload))
+        lines = [frame.lineno for frame in traceback.extract_tb(error.__traceback__) if frame.filename == file]
+        place = f"{file}:{lines[-1]}" if lines else file
+        raise InvalidInputError(
+            f"{place}: {method}() failed: {type(error).__name__}: {error}; mend it there"
+        ) from error

@@ -125,3 +125,41 @@ def test_a_file_that_does_not_import_says_why_and_leaves_no_module_behind(tmp_pa
     with pytest.raises(InvalidInputError, match=rf"mine\.py: importing it failed: {why}"):
         workload.load(write(tmp_path, text), "Mine")
     assert not {name for name in set(sys.modules) - before if name.startswith("_pruneguard")}
+
+
+# -- what the user's own code raises ------------------------------------------------------------------------------
+
+RAISES = """
+class Mine:
+    def build(self): return 1 / 0
+    def data(self, directory):
+        return self.rows(directory)
+    def rows(self, directory):
+        return directory["x"]
+"""
+
+
+@pytest.mark.parametrize(
+    ("method", "args", "said"),
+    [
+        ("build", (), r"mine\.py:3: build\(\) failed: ZeroDivisionError"),
+        ("data", (Path(),), r"mine\.py:7: data\(\) failed: TypeError"),
+        ("data", (), r"mine\.py: data\(\) failed: TypeError: .*missing 1 required"),
+    ],
+)
+def test_what_a_users_method_raises_names_the_line_in_their_file(
+    tmp_path: Path, method: str, args: tuple[object, ...], said: str
+) -> None:
+    file = tmp_path / "mine.py"
+    file.write_text(RAISES)
+    with pytest.raises(InvalidInputError, match=said):
+        workload.ask(workload.load(file, "Mine"), method, *args)
+
+
+def test_an_error_that_says_already_what_to_do_stays_as_it_is() -> None:
+    class Mine:
+        def build(self) -> None:
+            raise InvalidInputError("get the data")
+
+    with pytest.raises(InvalidInputError, match=r"^get the data$"):
+        workload.ask(Mine(), "build")  # type: ignore[arg-type]

@@ -1,7 +1,7 @@
 """Monitoring: is the release still what was certified? And what could these monitors not have seen?"""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import streamlit as st
@@ -43,75 +43,71 @@ def _live(chosen: Model) -> None:
 
 def _decay(model: Model) -> None:
     batches = [_batch_row(position, batch) for position, batch in enumerate(model.batches)]
-    # Where the twin itself answers there is nothing to compare: what was last compared is what tells something.
-    newest = next((batch for batch in reversed(model.batches) if batch.get("evalue")), model.batches[-1])
-    release = model.releases[newest["number"]]
-    certified = _certified_flips(model, release.verdict)
-    of_release = [row for row in batches if row["version"] == f"version {release.number}"]
-    threshold = number(newest.get("threshold"))
-    value = number(newest.get("evalue"))
-    flips, twins = (sum(row[key] for row in of_release) for key in ("flip_count", "twin_runs"))
-    lost = number(newest.get("accuracy_lost_max"))
-    cells = zip(
-        st.columns(5),
-        (
-            (
-                "Evidence of decay",
-                "–" if value is None else f"{value:.3g}",
-                f"version {release.number}, " + (f"alarm at {threshold:g}" if threshold else "no threshold"),
-                "An e-value: a healthy version ever exceeds t with probability at most 1/t, however long one watches.",
-            ),
-            (
-                "Unlike the twin",
-                percent(flips / twins, 2) if twins else "–",
-                "no certified bound" if certified is None else f"certified at most {certified:.2f} %",
-                "Share of the shadowed requests that twin and pruned version answered differently.",
-            ),
-            (
-                "Accuracy lost, at most",
-                percent(lost, 2),
-                "to pruning, so far",
-                "Bound on what this version loses against its twin on the traffic it saw; it needs no labels.",
-            ),
-            (
-                "Requests sealed",
-                count(sum(row["rows"] for row in of_release)),
-                f"{count(twins)} shadowed by the twin",
-                f"Answered by version {release.number} and sealed in batches.",
-            ),
-            (
-                "Observations lost",
-                count(sum(row["dropped"] for row in batches)),
-                f"newest batch {age(newest['time'])}",
-                "What full queues dropped: monitoring never holds up an answer.",
-            ),
-        ),
-        strict=True,
-    )
-    for cell, (label, shown, beside, why) in cells:
-        cell.metric(label, shown, beside, delta_color="off", delta_arrow="off", border=True, help=why)
+    newest = model.batches[-1]
+    certified = _certified_flips(model, model.releases[newest["number"]].verdict)
+    cells = _numbers(batches, newest, certified)
+    for column, (label, shown, beside, why) in zip(st.columns(len(cells)), cells, strict=True):
+        column.metric(label, shown, beside, delta_color="off", delta_arrow="off", border=True, help=why)
     versions = list(dict.fromkeys(row["version"] for row in batches))
     left, right = st.columns(2)
     with left:
         st.subheader("Evidence of decay")
-        rows = [row for row in batches if row["log10"] is not None]
-        if rows:
-            st.altair_chart(
-                charts.evalue(rows, threshold=threshold, versions=versions), alt="e-value after every sealed batch"
-            )
+        if rows := [row for row in batches if row["log10"] is not None]:
+            chart = charts.evalue(rows, threshold=number(newest.get("threshold")), versions=versions)
+            st.altair_chart(chart, alt="e-value after every sealed batch")
         else:
             st.caption(
                 "The sealed batches carry no e-value: their release has no certified bound to be tested against."
             )
     with right:
         st.subheader("Disagreement with the twin")
-        rows = [row for row in batches if row["flips"] is not None]
-        if rows:
-            st.altair_chart(
-                charts.flips(rows, certified=certified, versions=versions), alt="share of flips in every sealed batch"
-            )
+        if rows := [row for row in batches if row["flips"] is not None]:
+            chart = charts.flips(rows, certified=certified, versions=versions)
+            st.altair_chart(chart, alt="share of flips in every sealed batch")
         else:
             st.caption("No request was shadowed by the twin yet.")
+
+
+def _numbers(
+    batches: Sequence[Mapping[str, Any]], newest: Mapping[str, Any], certified: float | None
+) -> list[tuple[str, str, str, str]]:
+    """What is known of the version that answers now: label, number, what it stands against, and what it means."""
+    version = f"version {newest['number']}"
+    own = [row for row in batches if row["version"] == version]
+    flips, twins = (sum(row[key] for row in own) for key in ("flip_count", "twin_runs"))
+    value, threshold = number(newest.get("evalue")), number(newest.get("threshold"))
+    return [
+        (
+            "Evidence of decay",
+            "–" if value is None else f"{value:.3g}",
+            f"{version}, " + (f"alarm at {threshold:g}" if threshold else "no threshold"),
+            "An e-value: a healthy version ever exceeds t with probability at most 1/t, however long one watches.",
+        ),
+        (
+            "Unlike the twin",
+            percent(flips / twins, 2) if twins else "–",
+            "no certified bound" if certified is None else f"certified at most {certified:.2f} %",
+            "Share of the shadowed requests that twin and pruned version answered differently.",
+        ),
+        (
+            "Accuracy lost, at most",
+            percent(number(newest.get("accuracy_lost_max")), 2),
+            "to pruning, so far",
+            "Bound on what this version loses against its twin on the traffic it saw; it needs no labels.",
+        ),
+        (
+            "Requests sealed",
+            count(sum(row["rows"] for row in own)),
+            f"{count(twins)} shadowed by the twin",
+            f"Answered by {version} and sealed in batches.",
+        ),
+        (
+            "Observations lost",
+            count(sum(row["dropped"] for row in batches)),
+            f"newest batch {age(newest['time'])}",
+            "What full queues dropped: monitoring never holds up an answer.",
+        ),
+    ]
 
 
 def _drift(model: Model) -> None:

@@ -26,17 +26,17 @@ class FashionMnist:
 
     def build(self) -> nn.Module:
         return nn.Sequential(
-            nn.Conv2d(1, 16, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(16),
+            nn.Conv2d(1, 24, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(24),
             nn.ReLU(),
-            Residual(16),
-            nn.Conv2d(16, 32, 3, stride=2, padding=1, bias=False),
-            nn.BatchNorm2d(32),
+            Residual(24),
+            nn.Conv2d(24, 48, 3, stride=2, padding=1, bias=False),
+            nn.BatchNorm2d(48),
             nn.ReLU(),
-            Residual(32),
+            Residual(48),
             nn.MaxPool2d(2),
             nn.Flatten(),
-            nn.Linear(32 * 3 * 3, 10),
+            nn.Linear(48 * 3 * 3, 10),
         )
 
     def data(self, directory: Path) -> Snapshot:

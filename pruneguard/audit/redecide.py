@@ -43,7 +43,7 @@ def verdict_faults(event: Event, read: ReadDocument) -> Iterator[str]:
         yield f"recorded as passed={event.data['passed']}; its evidence leads to passed={decided.passed}"
     split = event.data["split"]
     for document in evidence:
-        if (measured := document.context.get("split", split)) != split:
+        if document.subject == refs["model"] and (measured := document.context.get("split")) != split:
             yield f"recorded for the split {split!r}; evidence {document.digest} was measured on {measured!r}"
     objections = [f"{finding.rule}: {finding.outcome}" for finding in decided.objections]
     if list(event.data["objections"]) != objections:

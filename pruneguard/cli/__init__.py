@@ -6,7 +6,12 @@ from collections.abc import Sequence
 
 from pruneguard import __version__
 from pruneguard.cli import audit, govern, observe, operate
-from pruneguard.errors import PruneGuardError
+from pruneguard.errors import PruneGuardError, UnavailableError
+
+NEEDS_SERVICE = (
+    "this command needs the service, and {!r} is not installed here; run it in a checkout set up with `make venv` "
+    "(the wheel alone verifies bundles)"
+)
 
 EPILOG = """\
 exit codes:
@@ -56,3 +61,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us went away, and Python would complain about it at exit
         return 0
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] == "pruneguard":
+            raise
+        print(f"pruneguard: {NEEDS_SERVICE.format(error.name)}", file=sys.stderr)
+        return UnavailableError.exit_code
+    except OSError as error:  # a full disk, a folder that nobody may write to: whichever step met it
+        place = f"{error.filename}: " if error.filename else ""
+        print(f"pruneguard: {place}{error.strerror or error}; make room there or give access to it", file=sys.stderr)
+        return UnavailableError.exit_code

@@ -7,8 +7,6 @@ from collections.abc import Callable
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from pruneguard.errors import UnavailableError
-
 if TYPE_CHECKING:
     from pruneguard.ledger.keys import Signer
     from pruneguard.settings import Settings
@@ -50,7 +48,7 @@ def signer(args: argparse.Namespace, settings: "Settings") -> "Signer":
 
 
 def settings() -> "Settings":
-    """The settings of this process. Raises UnavailableError where only the auditor's wheel is installed."""
+    """The settings of this process. Imported here: with the auditor's wheel alone there are none."""
     return importlib.import_module("pruneguard.settings").load_settings()  # type: ignore[no-any-return]
 
 
@@ -59,15 +57,7 @@ def service(module: str) -> Any:
 
     By name, because imports go down only: the command line is part of the core, the flows stand above it.
     """
-    try:
-        return importlib.import_module(module)
-    except ModuleNotFoundError as error:
-        if (error.name or "").partition(".")[0] == "pruneguard":
-            raise
-        raise UnavailableError(
-            f"this command needs the service, and {error.name!r} is not installed here; "
-            "run it in a checkout set up with `make venv` (the wheel alone verifies bundles)"
-        ) from error
+    return importlib.import_module(module)
 
 
 def show(document: Any) -> None:

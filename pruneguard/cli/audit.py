@@ -33,7 +33,7 @@ def _export(args: argparse.Namespace) -> int:
 
     known = settings()
     out = args.out or Path(f"{args.model}-audit.tar")
-    digest = export(home.open_ledger(known), home.artifacts(known), model=args.model, out=out)
+    digest = export(home.read_ledger(known), home.artifacts(known), model=args.model, out=out)
     if args.json:
         show({"bundle": str(out), "digest": digest, "bytes": out.stat().st_size})
     else:

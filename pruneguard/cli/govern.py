@@ -99,4 +99,6 @@ def _approve(args: argparse.Namespace) -> int:
     done = releases.approve(ledger, model=args.model, number=args.number, reason=args.reason, signer=person)
     release = releases.find_release(ledger.state(), model=args.model, number=args.number)
     print(f"{args.model} {args.number} is {release.status} (event {done.index}, signed by {person.actor})")
+    if release.status == "approved":
+        print("next: pruneguard up, which gives it traffic; where one runs already it follows by itself")
     return 0

@@ -89,6 +89,8 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
         yield f"  {r['number']:>3}  {r['status']}{share} since {r['since'][:19]}Z{by}  {r['digest'][:19]}"
         if r["status"] == "proposed":
             yield f"       next: pruneguard approve {model['model']} {r['number']} --reason ..."
+        if r["status"] == "approved":
+            yield "       next: pruneguard up, which gives it traffic; where one runs already it follows by itself"
     for alarm in model["alarms"][-3:]:
         yield f"  alarm {alarm['time'][:19]}Z on version {alarm['number']}: {alarm['detector']}, {alarm['cause']}"
 

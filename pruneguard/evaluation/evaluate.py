@@ -4,7 +4,6 @@ import platform
 from collections.abc import Callable
 from functools import partial
 from importlib.metadata import version
-from typing import TypeAlias
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import attacks, calibration, corruptions, footprint, latency, ood, quality
@@ -12,12 +11,10 @@ from pruneguard.evaluation.contender import Contender, Pair
 from pruneguard.evaluation.domain import Domain
 from pruneguard.evaluation.sessions import NO_ANSWER, predictions
 from pruneguard.evidence import Evidence, Measurement
+from pruneguard.reporting import Progress
 from pruneguard.workload import Floats, Snapshot, Split
 
 __all__ = ["Contender", "evaluate"]
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Told after every step how many are done, and of how many."""
 
 
 def evaluate(

@@ -19,6 +19,8 @@ def require_usable(snapshot: Snapshot) -> None:
     Refused are wrong types and lengths, NaN and infinities, empty splits, labels outside 0..classes-1, a split that
     lacks a class, identical rows in two splits, and malformed slice columns, bounds or outliers.
     """
+    if not isinstance(snapshot, Snapshot):
+        raise InvalidInputError(f"the workload's `data` returned {_kind(snapshot)}; expected a pruneguard Snapshot")
     problems = list(_problems(snapshot))
     if problems:
         listed = "".join(f"\n  - {problem}" for problem in problems)

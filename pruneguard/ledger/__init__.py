@@ -1,4 +1,4 @@
 """What happened, in order, signed: the only state of the service.
 
-Pure: `merkle`, `notes`, `dsse`, `events`, `state`, `fold`. I/O: `store`, `keys`, `ledger`.
+Pure: `merkle`, `notes`, `tiles`, `dsse`, `events`, `state`, `rules`, `fold`. I/O: `store`, `keys`, `ledger`.
 """

@@ -2,7 +2,7 @@
 
 An append takes five steps, under the store's write lock:
   1. catch up with what others appended, checking it against their signed checkpoint;
-  2. ask the fold whether each event may take effect now;
+  2. ask the rules whether each event may take effect now;
   3. add the entries and the tree nodes they complete;
   4. sign the checkpoint of the new size;
   5. commit. Only then is the append acknowledged.
@@ -93,7 +93,7 @@ class Ledger:
         """Append `event`, signed by the person whose act it is, and return when a durable signed checkpoint covers it.
 
         An event whose causation has happened already is not recorded again: the first one is returned. Raises
-        InvalidInputError with every objection of the fold; then nothing is recorded.
+        InvalidInputError with every objection; then nothing is recorded.
         """
         return self.record_all([event], signer=signer)[0]
 

@@ -92,8 +92,8 @@ def _may_register(state: State, entry: Entry) -> Iterator[str]:
 
 def _may_adopt(state: State, entry: Entry) -> Iterator[str]:
     actor, data = entry.event.actor, entry.event.data
-    if not (state.may(actor, Role.APPROVER) or state.may(actor, Role.ADMIN)):
-        yield f"{actor!r} is neither approver nor admin"
+    if not state.may(actor, Role.APPROVER):
+        yield f"{actor!r} is not an approver"
     if type(data["version"]) is not int:
         yield f"a policy's version is a whole number, not {data['version']!r}"
     if type(data["approvals_min"]) is not int or data["approvals_min"] < 1:

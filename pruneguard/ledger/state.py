@@ -139,7 +139,7 @@ class Model:
 
     @property
     def fallback(self) -> Release | None:
-        """What a rollback of the live version returns to: of those that gave way to a newer one, the last to go live."""
+        """What a rollback of the live version returns to: the last to go live of those that gave way to a newer one."""
         retired = (r for r in self.releases.values() if r.was_live and r.status is Status.RETIRED)
         return max(retired, key=lambda r: r.live_at or 0, default=None)
 

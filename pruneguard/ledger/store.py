@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any, Protocol, TypeAlias
 
 import sqlalchemy as sa
-from sqlalchemy.exc import DatabaseError, OperationalError
+from sqlalchemy.exc import DatabaseError
 
 from pruneguard.errors import IntegrityError, InvalidInputError, UnavailableError
 from pruneguard.files import appearing
@@ -91,7 +91,6 @@ _checkpoint = sa.Table(
 )
 
 _SCHEMA_VERSION = "1"
-_SQLITE_MAGIC = b"SQLite format 3\x00"
 _READ_ROWS = 1_000
 
 
@@ -139,7 +138,7 @@ class SqlStore:
         path = _sqlite_path(url)
         if not path.exists():
             raise UnavailableError(f"there is no ledger at {path}; name the right file or create a ledger")
-        _require_sqlite(path)
+        _require_content(path)
         # Journal mode on every opening: a file restored by VACUUM INTO comes without the write-ahead log.
         settings = ("journal_mode=WAL", "synchronous=FULL") if writable else ("query_only=ON",)
         engine = _engine(path, busy_timeout_s, mode="rw", settings=settings)
@@ -258,15 +257,13 @@ def _sqlite_path(url: str) -> Path:
     return Path(str(parsed.database))
 
 
-def _require_sqlite(path: Path) -> None:
-    try:
-        with path.open("rb") as file:
-            head = file.read(len(_SQLITE_MAGIC))
-    except OSError as error:
-        raise UnavailableError(f"{path} cannot be read: {error.strerror}") from error
-    if head != _SQLITE_MAGIC:
-        what = "is empty" if not head else "is not a SQLite file"
-        raise IntegrityError(f"{path} {what}; expected a ledger. Restore a backup or name the right file")
+def _require_content(path: Path) -> None:
+    """Looks at the directory only. Opening the file beside SQLite and closing it drops every lock that this process
+    holds on it (sqlite.org/howtocorrupt.html, 2.2): another process then takes itself for the last one and deletes the
+    write-ahead log under us, with what was committed to it.
+    """
+    if not path.stat().st_size:
+        raise IntegrityError(f"{path} is empty; expected a ledger. Restore a backup or name the right file")
 
 
 @contextmanager
@@ -274,11 +271,12 @@ def _translated(place: str) -> Iterator[None]:
     """Errors of the database, said for those who must act."""
     try:
         yield
-    except OperationalError as error:
-        if "locked" in str(error.orig) or "busy" in str(error.orig):
+    except (DatabaseError, sqlite3.DatabaseError) as error:  # the latter while a connection is being set up
+        cause = getattr(error, "orig", error)
+        if not isinstance(cause, sqlite3.OperationalError):
+            raise IntegrityError(f"{place}: {cause}; restore a backup, and do not go on with this file") from error
+        if "locked" in str(cause) or "busy" in str(cause):
             raise UnavailableError(
                 f"another process is writing to {place} and did not finish in time; try again"
             ) from error
-        raise UnavailableError(f"{place}: {error.orig}; check the disk and the file's permissions") from error
-    except DatabaseError as error:
-        raise IntegrityError(f"{place}: {error.orig}; restore a backup, and do not go on with this file") from error
+        raise UnavailableError(f"{place}: {cause}; check the disk and the file's permissions") from error

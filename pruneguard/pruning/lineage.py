@@ -20,7 +20,7 @@ Axis: TypeAlias = tuple[int, ...] | None
 
 
 @dataclass(frozen=True, slots=True)
-class Lineage:
+class Lineage(canonical.Document):
     """How a pruned network was cut from its dense twin, before any fine-tuning.
 
     `removed` is the decision: the output channels taken from each deciding layer. `kept` is its consequence: for each
@@ -65,19 +65,9 @@ class Lineage:
             "kept": {name: [None if a is None else number[a] for a in axes] for name, axes in self.kept.items()},
         }
 
-    def encode(self) -> bytes:
-        return canonical.encode(self.to_document())
-
-    @property
-    def digest(self) -> str:
-        return canonical.digest(self.encode())
-
     @classmethod
     def decode(cls, content: bytes) -> "Lineage":
-        document = canonical.decode(content)
-        try:
-            if document["kind"] != KIND:
-                raise InvalidInputError(f"this is a {document['kind']!r} document; expected {KIND!r}")
+        with canonical.opened(content, KIND) as document:
             lists = [_indices(axis) for axis in document["lists"]]
             return cls(
                 document["dense"],
@@ -90,8 +80,6 @@ class Lineage:
                 {name: tuple(None if a is None else lists[a] for a in axes) for name, axes in document["kept"].items()},
                 document["method"],
             )
-        except (KeyError, TypeError, AttributeError, IndexError) as error:
-            raise InvalidInputError(f"malformed lineage: {type(error).__name__} {error}") from error
 
 
 def recompute(dense_weights: bytes, lineage: Lineage) -> bytes:

@@ -8,7 +8,8 @@ from torch import nn
 
 from pruneguard.pruning import channels, training
 from pruneguard.pruning.lineage import Lineage
-from pruneguard.workload import Snapshot, Workload
+from pruneguard.reporting import Progress
+from pruneguard.workload import Snapshot, Workload, ask
 
 EXAMPLE_ROWS = 2
 
@@ -31,7 +32,7 @@ def twin(
     *,
     epochs: int,
     seed: int,
-    progress: training.Progress | None = None,
+    progress: Progress | None = None,
 ) -> nn.Module:
     """The dense network, trained by the workload's own `train` if it has one, else by `training.fit`; in eval mode.
 
@@ -40,11 +41,10 @@ def twin(
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(seed)  # the first weights are drawn from the global generator
         model = workload.build()
-        own = getattr(workload, "train", None)
-        if own is None:
+        if getattr(workload, "train", None) is None:
             _fit(model, workload, snapshot, epochs=epochs, seed=seed, progress=progress)
         else:
-            own(model, snapshot.train, epochs=epochs, seed=seed)
+            ask(workload, "train", model, snapshot.train, epochs=epochs, seed=seed)
             if progress is not None:
                 progress(epochs, epochs)
     return model.eval()
@@ -59,7 +59,7 @@ def candidate(
     epochs: int,
     seed: int,
     round_to: int = 8,
-    progress: training.Progress | None = None,
+    progress: Progress | None = None,
 ) -> Candidate:
     """Prune a copy of `twin` by `ratio` (see `channels.prune`) and fine-tune it with `twin` as its teacher."""
     example = snapshot.train.x[:EXAMPLE_ROWS]
@@ -75,7 +75,7 @@ def _fit(
     *,
     epochs: int,
     seed: int,
-    progress: training.Progress | None,
+    progress: Progress | None,
     teacher: nn.Module | None = None,
 ) -> None:
     training.fit(

@@ -5,7 +5,7 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.workload import Snapshot, Split, Workload
+from pruneguard.workload import Snapshot, Split, Workload, ask
 
 ROWS = 2
 
@@ -23,7 +23,7 @@ def require_matching(workload: Workload, snapshot: Snapshot) -> None:
         _require_split(f"{name}.data().{part}", split, snapshot)
     if snapshot.outliers is not None:
         _require_rows(f"{name}.data().outliers", snapshot.outliers, snapshot)
-    model = workload.build()
+    model = ask(workload, "build")
     if not isinstance(model, nn.Module):
         raise InvalidInputError(f"{name}.build() returned {type(model).__name__}; expected a torch.nn.Module")
     rows = snapshot.train.x[:ROWS]

@@ -14,13 +14,11 @@ import torch.nn.functional as F
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
+from pruneguard.reporting import Progress
 from pruneguard.workload import Split
 
 Augment: TypeAlias = Callable[[torch.Tensor, torch.Generator], torch.Tensor]
 """A batch [n, ...] and the generator to draw from; returns the changed batch, same shape."""
-
-Progress: TypeAlias = Callable[[int, int], None]
-"""Called with the steps done and the steps in total."""
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -14,7 +14,6 @@ class Reason(StrEnum):
     TOO_LARGE = "too large"
     NOT_SERVED = "not served"
     BUSY = "busy"
-    NOT_FINITE = "not finite"
     LOAD_FAILED = "load failed"  # a version the ledger asks for cannot be loaded; what answered before still does
     LEDGER_UNREACHABLE = "ledger unreachable"  # the last known versions go on answering
 

@@ -46,11 +46,11 @@ class Server:
 
     @property
     def url(self) -> str:
-        return f"http://[{self.host}]:{self.port}" if ":" in self.host else f"http://{self.host}:{self.port}"
+        return address_of(self.host, self.port)
 
     def start(self) -> None:
         """Listen and answer. Raises UnavailableError when the port is taken or the app does not start."""
-        self._socket = self._listen()
+        self._socket = listen(self.host, self.port, setting=self._setting)
         self.port = self._socket.getsockname()[1]
         self._thread.start()
         if not self._server.settled.wait(START_SECONDS_MAX) or not self._server.started:
@@ -79,27 +79,42 @@ class Server:
         finally:
             self._server.settled.set()
 
-    def _listen(self) -> socket.socket:
-        if not 0 <= self.port <= PORT_MAX:
-            raise InvalidInputError(f"{self._setting}={self.port}; expected 0 (any free port) to {PORT_MAX}")
-        try:
-            family, _, _, _, address = socket.getaddrinfo(self.host, self.port, type=socket.SOCK_STREAM)[0]
-        except socket.gaierror as error:
-            raise InvalidInputError(f"PRUNEGUARD_HOST={self.host!r}: {error.strerror}; name an address") from error
-        try:
-            return socket.create_server(address, family=family, backlog=2048)
-        except OSError as error:
-            raise UnavailableError(self._why(error)) from error
 
-    def _why(self, error: OSError) -> str:
-        place = f"port {self.port} on {self.host}"
-        if error.errno == errno.EADDRINUSE:
-            return (
-                f"{place} is taken by another process, perhaps a PruneGuard that still runs "
-                f"(`ss -ltnp 'sport = :{self.port}'` names it); stop that one, or set {self._setting} to another "
-                "port (0 takes any free one)"
-            )
-        return f"cannot listen on {place}: {error.strerror}; set {self._setting} or PRUNEGUARD_HOST to what is allowed"
+def listen(host: str, port: int, *, setting: str) -> socket.socket:
+    """A socket that listens there; port 0 takes any free one. `setting` names the knob in errors.
+
+    Raises InvalidInputError for what is no address or port, UnavailableError where it is taken or not allowed.
+    """
+    if not 0 <= port <= PORT_MAX:
+        raise InvalidInputError(f"{setting}={port}; expected 0 (any free port) to {PORT_MAX}")
+    try:
+        family, _, _, _, address = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM)[0]
+    except socket.gaierror as error:
+        raise InvalidInputError(f"PRUNEGUARD_HOST={host!r}: {error.strerror}; name an address") from error
+    try:
+        return socket.create_server(address, family=family, backlog=2048)
+    except OSError as error:
+        raise UnavailableError(_why(error, host, port, setting)) from error
+
+
+def address_of(host: str, port: int) -> str:
+    """Where a client finds it.
+
+    >>> address_of("127.0.0.1", 8600), address_of("::1", 8600)
+    ('http://127.0.0.1:8600', 'http://[::1]:8600')
+    """
+    return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+
+def _why(error: OSError, host: str, port: int, setting: str) -> str:
+    place = f"port {port} on {host}"
+    if error.errno == errno.EADDRINUSE:
+        return (
+            f"{place} is taken by another process, perhaps a PruneGuard that still runs "
+            f"(`ss -ltnp 'sport = :{port}'` names it); stop that one, or set {setting} to another "
+            "port (0 takes any free one)"
+        )
+    return f"cannot listen on {place}: {error.strerror}; set {setting} or PRUNEGUARD_HOST to what is allowed"
 
 
 class _Announcing(uvicorn.Server):

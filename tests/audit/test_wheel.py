@@ -76,3 +76,8 @@ def test_a_bundle_verifies_where_only_the_wheel_is_installed(told: Told, tmp_pat
     bundle.write_bytes(whole)
     done = run(python, "-m", "pruneguard.cli", "audit", "verify", bundle, cwd=tmp_path, ok=(10,))
     assert "NOT verified" in done.stdout
+
+    for words in (["run", "manifest.yaml"], ["up"], ["status"], ["keys", "new", "lin"]):
+        done = run(python, "-m", "pruneguard.cli", *words, cwd=tmp_path, ok=(4,))
+        assert "this command needs the service" in done.stderr
+        assert len(done.stderr.splitlines()) == 1

@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 
 from pruneguard.settings import Settings
-from tests.dashboards.stage import new_ledger, staged
+from tests.dashboards.stage import staged
+from tests.ledgers import new_ledger
 
 
 @pytest.fixture(scope="session")

@@ -1,9 +1,7 @@
 """A ledger with four models in different states of their lives, and every document behind them: what the pages show."""
 
 import json
-import sqlite3
 from collections.abc import Sequence
-from contextlib import closing
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
@@ -14,23 +12,12 @@ from pruneguard import home
 from pruneguard.artifacts import Artifacts
 from pruneguard.evidence import Estimate, Evidence, Measurement, PairedTable
 from pruneguard.gates import judge
-from pruneguard.ledger.keys import new_log_key
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.settings import Settings
-from pruneguard.testing import ORIGIN, POLICY, Script, register
+from pruneguard.testing import POLICY, Script
 from pruneguard.verdict import Verdict
-
-
-def new_ledger(folder: Path) -> Settings:
-    """An opened ledger with four people and nothing else."""
-    settings = Settings(home=folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    key = new_log_key(settings.keys_dir / "log.key", ORIGIN)
-    ledger = Ledger.create(settings.ledger, origin=ORIGIN, key=key)
-    register(ledger)
-    ledger.close()
-    return settings
+from tests.ledgers import new_ledger
 
 
 def staged(folder: Path) -> Settings:
@@ -251,15 +238,3 @@ def shown(app: AppTest) -> str:
     metrics = [f"{metric.label} {metric.value} {metric.delta}" for metric in app.metric]
     assert not app.exception, app.exception[0].message
     return "\n".join(map(str, [*texts, *tables, *metrics]))
-
-
-def edit(settings: Settings, *, index: int, body: bytes | None = None) -> bytes:
-    """Change one entry behind the ledger's back, as somebody with the file could. Returns what stood there before."""
-    with closing(sqlite3.connect(settings.home / "ledger.sqlite")) as connection, connection:
-        triggers = connection.execute("SELECT name FROM sqlite_master WHERE type = 'trigger'").fetchall()
-        for (name,) in triggers:
-            connection.execute(f"DROP TRIGGER {name}")
-        (before,) = connection.execute("SELECT body FROM entry WHERE idx = ?", (index,)).fetchone()
-        other = before[:-2] + bytes([before[-2] ^ 1]) + before[-1:] if body is None else body
-        connection.execute("UPDATE entry SET body = ? WHERE idx = ?", (other, index))
-    return bytes(before)

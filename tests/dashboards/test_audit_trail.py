@@ -5,7 +5,8 @@ from dashboards import reading
 from dashboards.reading import Book
 from pruneguard.errors import InvalidInputError
 from pruneguard.settings import Settings
-from tests.dashboards.stage import edit, open_app, shown
+from tests.dashboards.stage import open_app, shown
+from tests.ledgers import edit
 
 
 def verify(app: AppTest) -> AppTest:

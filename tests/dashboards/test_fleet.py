@@ -2,7 +2,8 @@ from pathlib import Path
 
 from pruneguard import home
 from pruneguard.settings import Settings
-from tests.dashboards.stage import edit, open_app, shown
+from tests.dashboards.stage import open_app, shown
+from tests.ledgers import edit
 
 
 def test_the_worst_model_comes_first_with_words_and_symbol(settings: Settings) -> None:
@@ -50,7 +51,7 @@ def test_a_file_that_is_no_database_is_a_banner_too(settings: Settings) -> None:
     (settings.home / "ledger.sqlite").write_bytes(b"not a database at all")
     app = open_app(settings, "fleet")
     assert not app.exception
-    assert "not a SQLite file" in app.error[0].value
+    assert "is not a database" in app.error[0].value
 
 
 def test_what_happens_later_shows_on_the_next_refresh(settings: Settings) -> None:

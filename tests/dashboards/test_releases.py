@@ -4,7 +4,8 @@ from streamlit.testing.v1.element_tree import Selectbox
 from pruneguard import home, releases
 from pruneguard.ledger.state import Status
 from pruneguard.settings import Settings
-from tests.dashboards.stage import edit, open_app, shown
+from tests.dashboards.stage import open_app, shown
+from tests.ledgers import edit
 
 
 def press(app: AppTest, *, actor: str | None, reason: str) -> AppTest:

@@ -90,3 +90,8 @@ def test_all_problems_are_told_at_once():
         require_usable(table(gate=replace(USABLE.gate, x=x_with(np.nan, 1), y=y_with(9, 2)), release=EMPTY))
     for said in ("NaN or infinite", "labels lie outside", "split release: it is empty"):
         assert said in str(refusal.value)
+
+
+def test_what_is_no_snapshot_is_named() -> None:
+    with pytest.raises(InvalidInputError, match="returned a NoneType; expected a pruneguard Snapshot"):
+        require_usable(None)  # type: ignore[arg-type]

@@ -5,9 +5,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from pruneguard import workload
+from pruneguard import home, workload
 from pruneguard.errors import InvalidInputError
+from pruneguard.ledger.state import Status
 from pruneguard.pruning.matching import require_matching
+from pruneguard.settings import Settings
+from tests.flows.children import done
 
 FILE = Path(__file__).parents[2] / "examples" / "fashion_mnist" / "workload.py"
 DATA = Path(os.environ.get("PRUNEGUARD_DATA_DIR", "data"))
@@ -58,3 +61,22 @@ def test_a_broken_file_is_named(fashion, tmp_path, content, message):
     (folder / "train-images-idx3-ubyte.gz").write_bytes(content)
     with pytest.raises(InvalidInputError, match=f"train-images-idx3-ubyte.gz.*{message}"):
         fashion.data(tmp_path)
+
+
+@needs_data
+@pytest.mark.slow
+def test_the_example_ends_with_a_pruned_release_that_waits_for_approval(tmp_path):
+    settings = Settings(home=tmp_path / "var", data_dir=DATA.resolve(), training_threads=1)
+    assert done("init", "--team", settings=settings)[0] == 0
+    assert done("approve", "--policy", str(FILE.with_name("policy.yaml")), settings=settings)[0] == 0
+
+    code, output = done("run", str(FILE.with_name("manifest.yaml")), settings=settings)
+
+    assert code == 0, output
+    ledger = home.read_ledger(settings, verify=True)
+    releases = ledger.state().models["fashion-mnist"].releases
+    ledger.close()
+    assert [release.status for release in releases.values()] == [Status.PROPOSED] * 2, output
+    twin, pruned = (home.artifacts(settings).get(release.digest) for release in releases.values())
+    assert len(pruned) < 0.9 * len(twin)
+    assert "REJECTED" in output  # the boldest cut loses too much under weak contrast

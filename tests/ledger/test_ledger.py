@@ -316,7 +316,7 @@ def test_a_ledger_that_goes_back_under_a_running_service_is_found(ledger: Ledger
     [
         (None, UnavailableError, "there is no ledger at"),
         (b"", IntegrityError, "is empty"),
-        (b"not a database, but quite long all the same", IntegrityError, "is not a SQLite file"),
+        (b"not a database, but quite long all the same", IntegrityError, "is not a database"),
         (b"SQLite format 3\x00" + bytes(4_000), IntegrityError, "restore a backup"),
     ],
 )
@@ -436,3 +436,19 @@ def test_a_ledger_in_memory_is_the_same_ledger() -> None:
     with pytest.raises(InvalidInputError):
         other.record(sealed(1))
     assert set(other.state().people) == {"root", "ada", "grace", "otto"}
+
+
+# -- several processes
+
+LOOKED = "import sys; from pruneguard.ledger.ledger import Ledger; Ledger.open(sys.argv[1]).close()"
+
+
+def test_a_process_that_looks_and_leaves_does_not_take_the_log_from_one_that_opened_the_ledger_twice(
+    ledger: Ledger, url: str, file: Path
+) -> None:
+    ledger.state()
+    Ledger.open(url).close()  # must not cost this process its locks
+    log = file.with_name(file.name + "-wal")
+    before = log.stat().st_ino
+    subprocess.run([sys.executable, "-c", LOOKED, url], check=True)
+    assert log.stat().st_ino == before

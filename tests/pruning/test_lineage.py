@@ -79,9 +79,9 @@ def test_a_lineage_comes_back_from_its_bytes():
     ("change", "message"),
     [
         ({"kind": "evidence/v1"}, "expected 'prune-lineage/v1'"),
-        ({"kept": None}, "malformed lineage"),
+        ({"kept": None}, "malformed prune-lineage/v1"),
         ({"lists": [["0"]]}, "whole numbers"),
-        ({"lists": []}, "malformed lineage"),
+        ({"lists": []}, "malformed prune-lineage/v1"),
     ],
 )
 def test_a_malformed_lineage_is_refused(change, message):
