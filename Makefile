@@ -63,8 +63,8 @@ bench: $(READY)  ## one benchmark: NAME=ledger; without a name, which there are;
 wheel: $(READY)  ## dist/*.whl: what a model's author and an auditor install
 	$(BIN)/python -m hatchling build --target wheel
 
-screenshots: $(READY)  ## docs/screenshots/*.png: each dashboard page, in headless Chromium
-	SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/dashboards/test_browser.py -k every_page
+screenshots: $(READY)  ## docs/screenshots/*.png: each dashboard page over the demo, in headless Chromium
+	SCREENSHOTS=docs/screenshots $(BIN)/python -m pytest tests/flows/test_demo.py
 
 lock:  ## renew requirements.lock from pyproject.toml with uv; ARGS=--upgrade moves the versions that stand in it
 	@command -v uv >/dev/null || { echo 'make lock needs uv: pip install uv' >&2; exit 1; }

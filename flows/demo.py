@@ -41,7 +41,7 @@ DAMAGE = 0.25
 
 OWN = {"ledger_url": "", "artifacts_url": "", "training_threads": 1}
 """A ledger beside the user's own, and the same weights however many cores there are."""
-PACE = Pace(window_rows=250, drift_every=3)
+PACE = Pace(window_rows=500, drift_every=2)
 """A drift report within the few requests of a demo."""
 
 

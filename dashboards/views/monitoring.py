@@ -20,6 +20,7 @@ BLIND = (
 )
 
 
+EVALUE_SHOWN_MAX = 1_000_000  # beyond it a number tells nobody more; the plot's logarithm does
 LOG10_MAX = 300.0  # an e-value beyond what a double holds is drawn here; no decision needs to tell such apart
 
 
@@ -42,8 +43,10 @@ def _live(chosen: Model) -> None:
 
 
 def _decay(model: Model) -> None:
-    batches = [_batch_row(position, batch) for position, batch in enumerate(model.batches)]
-    newest = model.batches[-1]
+    # Where the twin itself answers there is nothing to compare: what was compared is what tells something.
+    compared = [batch for batch in model.batches if batch.get("evalue")] or list(model.batches)
+    batches = [_batch_row(position, batch) for position, batch in enumerate(compared)]
+    newest = compared[-1]
     certified = _certified_flips(model, model.releases[newest["number"]].verdict)
     cells = _numbers(batches, newest, certified)
     for column, (label, shown, beside, why) in zip(st.columns(len(cells)), cells, strict=True):
@@ -71,7 +74,7 @@ def _decay(model: Model) -> None:
 def _numbers(
     batches: Sequence[Mapping[str, Any]], newest: Mapping[str, Any], certified: float | None
 ) -> list[tuple[str, str, str, str]]:
-    """What is known of the version that answers now: label, number, what it stands against, and what it means."""
+    """What is known of the version that was last compared: label, number, what it stands against, and what it means."""
     version = f"version {newest['number']}"
     own = [row for row in batches if row["version"] == version]
     flips, twins = (sum(row[key] for row in own) for key in ("flip_count", "twin_runs"))
@@ -79,7 +82,7 @@ def _numbers(
     return [
         (
             "Evidence of decay",
-            "–" if value is None else f"{value:.3g}",
+            "–" if value is None else f"{value:.3g}" if value < EVALUE_SHOWN_MAX else "> 10⁶",
             f"{version}, " + (f"alarm at {threshold:g}" if threshold else "no threshold"),
             "An e-value: a healthy version ever exceeds t with probability at most 1/t, however long one watches.",
         ),

@@ -5,6 +5,7 @@ Where the output is not a terminal there are no bars, and the lines are the same
 
 import logging
 import signal
+import sys
 import time
 from collections.abc import Callable
 
@@ -13,6 +14,8 @@ from rich.progress import BarColumn, Progress, TaskID, TextColumn, TimeRemaining
 
 from pruneguard import reporting
 
+LOG_WIDTH = 160
+"""Columns of a table where nobody has a window."""
 OURS = ("pruneguard", "monitors", "flows")
 """Loggers whose warnings are part of the story; libraries have others, and the flow engine formats all it can reach."""
 
@@ -21,7 +24,8 @@ class Terminal:
     """A `pruneguard.reporting.Report` for one console; use it as a context manager so that no bar is left behind."""
 
     def __init__(self, console: Console | None = None) -> None:
-        self.console = console or Console(highlight=False, soft_wrap=True)
+        width = None if sys.stdout.isatty() else LOG_WIDTH
+        self.console = console or Console(highlight=False, soft_wrap=True, width=width)
         self._bars = Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=30),

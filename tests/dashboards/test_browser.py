@@ -1,9 +1,5 @@
-"""What a person sees, in Chromium over the real server. Set SCREENSHOTS to a folder to keep the pictures.
+"""What a person sees, in Chromium over the real server."""
 
-The name has no prefix: a PRUNEGUARD_ variable that is no setting stops the service.
-"""
-
-import os
 from pathlib import Path
 
 import pytest
@@ -29,9 +25,8 @@ TOLD = {
 
 
 def test_every_page_shows_real_content_and_fetches_nothing_from_elsewhere(settings: Settings, tmp_path: Path) -> None:
-    folder = Path(os.environ.get("SCREENSHOTS", tmp_path))
     with dashboard(settings) as address:
-        seen = tour(address, folder, model="digits")
+        seen = tour(address, tmp_path, model="digits")
     assert seen.keys() == TOLD.keys()
     for name, page in seen.items():
         assert page.picture.stat().st_size > 20_000
