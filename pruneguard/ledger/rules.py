@@ -129,6 +129,9 @@ def _may_judge(state: State, entry: Entry) -> Iterator[str]:
     data, refs = entry.event.data, entry.event.refs
     if refs["policy"] not in state.policies:
         yield f"policy {refs['policy']} was never adopted"
+    for what in ("model", "parent", "data"):
+        if refs[what] not in state.makers:
+            yield f"no run on record made the {what} {refs[what]}"
     if not isinstance(data["passed"], bool) or (data["passed"] and data["objections"]):
         yield f"passed is {data['passed']!r} with the objections {data['objections']!r}"
 

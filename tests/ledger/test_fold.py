@@ -63,9 +63,18 @@ class Log:
         public = key or (PEOPLE[actor].public_key if actor in PEOPLE else testing.people()["ada"].public_key)
         return self.act("key.registered", by, actor=actor, public_key=public, roles=list(roles))
 
+    def make(self, digest: str, run: str = "r1") -> None:
+        """Record where the rows, the twin and a model come from, unless that is known."""
+        if ROWS not in self.state.makers:
+            self.act("data.admitted", "ada", {"data": ROWS, "evidence": "e"}, run=run)
+        for model in (TWIN, digest):
+            if model not in self.state.makers:
+                self.act("model.trained", "ada", {"model": model, "data": ROWS}, run=run)
+
     def judge(
         self, digest: str, verdict: str, *, passed: bool = True, split: str = "release", run: str = "r1"
     ) -> list[str]:
+        self.make(digest, run)
         refs = {"model": digest, "parent": TWIN, "data": ROWS, "policy": POLICY, "verdict": verdict, "evidence": ["e"]}
         objections = [] if passed else ["accuracy: failed"]
         return self.act("verdict.given", "ada", refs, run=run, split=split, passed=passed, objections=objections)
@@ -225,6 +234,15 @@ def test_an_unknown_role_is_refused(log: Log) -> None:
 # -- policies and runs
 
 
+@pytest.mark.parametrize("unknown", ["model", "parent", "data"])
+def test_a_verdict_is_about_what_a_run_on_record_made(log: Log, unknown: str) -> None:
+    log.make(SLIM)
+    refs = {"model": SLIM, "parent": TWIN, "data": ROWS, "policy": POLICY, "verdict": "v1", "evidence": ["e"]}
+    given = {"run": "r1", "split": "release", "passed": True, "objections": []}
+    (why,) = log.act("verdict.given", "ada", {**refs, unknown: "sha256:from-nowhere"}, **given)
+    assert f"made the {unknown} sha256:from-nowhere" in why
+
+
 def test_an_engineer_does_not_adopt_policies(log: Log) -> None:
     terms = {"name": "p", "version": 2, "approvals_min": 1, "on_decay": "notify"}
     (why,) = log.act("policy.adopted", "ada", {"policy": "sha256:loose"}, **terms)
@@ -287,6 +305,7 @@ def test_nobody_but_an_engineer_works_on_a_run(log: Log) -> None:
 
 
 def test_a_verdict_rests_on_an_adopted_policy(log: Log) -> None:
+    log.make(SLIM)
     refs = {"model": SLIM, "parent": TWIN, "data": ROWS, "policy": "sha256:mine", "verdict": "v", "evidence": ["e"]}
     (why,) = log.act("verdict.given", "ada", refs, run="r1", split="release", passed=True, objections=[])
     assert "never adopted" in why
@@ -356,6 +375,7 @@ def test_who_made_a_model_in_another_run_is_a_maker_still(log: Log) -> None:
     """Neither by having somebody else judge it, nor by having made only its twin or its data."""
     both = with_role(log, "mia", "engineer", "approver")
     log.act("run.started", "ada", {"manifest": "m"}, run="r2")
+    log.make(SLIM)
     made = {
         "data.admitted": {"data": "sha256:0", "evidence": "e"},
         "model.trained": {"model": "sha256:1", "data": ROWS},

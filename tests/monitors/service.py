@@ -56,6 +56,9 @@ def rows(rng: np.random.Generator, count: int) -> Floats:
     return (centres + rng.normal(size=centres.shape)).astype(np.float32)
 
 
+ROWS = "sha256:" + "0" * 64
+
+
 @dataclass
 class Service:
     """A ledger in memory, artefacts in a folder, and a watch that is stepped by hand."""
@@ -79,6 +82,9 @@ class Service:
         self.ledger.record(Event("policy.adopted", "grace", about, refs), **signed)
         started = Event("run.started", "ada", {"run": "1", "model": MODEL}, {"manifest": self.dense})
         self.ledger.record(started, signer=people()["ada"])
+        about = {"run": "1", "model": MODEL}
+        self.ledger.record(Event("data.admitted", "ada", about, {"data": ROWS, "evidence": self.dense}))
+        self.ledger.record(Event("model.trained", "ada", about, {"data": ROWS, "model": self.dense}))
         self.watch = self.new_watch()
 
     def new_watch(self, **changes: object) -> Watch:
@@ -97,7 +103,10 @@ class Service:
         measured = evidence or evidence_of(digest, self.dense)
         finding = Finding("any", "at_most", Outcome.PASSED, "0", "<= 1", "", "")
         documents = (self.artifacts.put(measured.encode()),)
-        verdict = Verdict(self.policy.digest, digest, self.dense, "sha256:" + "0" * 64, documents, (finding,))
+        made = {"run": "1", "model": MODEL, "recipe": {"method": "none"}}
+        cut = {"model": digest, "parent": self.dense, "data": ROWS, "lineage": self.dense}
+        self.ledger.record(Event("model.pruned", "ada", made, cut))
+        verdict = Verdict(self.policy.digest, digest, self.dense, ROWS, documents, (finding,))
         refs = {
             "model": digest,
             "parent": self.dense,

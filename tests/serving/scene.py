@@ -65,7 +65,9 @@ class Scene:
             register(self.ledger)
             about = {"name": "lenient", "version": 1, "approvals_min": 1, "on_decay": "roll_back"}
             self._record("policy.adopted", "grace", {"policy": "sha256:policy"}, signed=True, **about)
-        self._record("run.started", "ada", {"manifest": "sha256:manifest"}, signed=True, run=f"{model}-1", model=model)
+        run = {"run": f"{model}-1", "model": model}
+        self._record("run.started", "ada", {"manifest": "sha256:manifest"}, signed=True, **run)
+        self._record("data.admitted", "ada", {"data": "sha256:data", "evidence": "sha256:evidence"}, **run)
 
     def release(self, *, mark: float | None = None, share: float = 1.0, stored: bool = True) -> int:
         """Release a network that marks its answers with the release's number (or `mark`), and give it traffic."""
@@ -80,6 +82,7 @@ class Scene:
         refs = {"model": digest, "parent": digest, "data": "sha256:data", "policy": "sha256:policy"}
         refs["verdict"] = f"sha256:verdict-{self.model}-{number}"
         run = {"run": f"{self.model}-1", "model": self.model}
+        self._record("model.trained", "ada", {"model": digest, "data": "sha256:data"}, **run)
         self._record(
             "verdict.given", "ada", {**refs, "evidence": []}, **run, split="release", passed=True, objections=[]
         )
