@@ -47,7 +47,9 @@ class Service:
             # Two monitors would number their windows alike, and each would lose half of them to the other.
             lock = self._settings.home / "service.lock"
             starting.enter_context(held(lock, what=f"a service runs on {self._settings.home}"))
-            for part in (self._server, self._follower, self.watch, self._dashboard):
+            starting.enter_context(self._follower)
+            self._follower.wait_for(1, timeout_s=WAIT_SECONDS_MAX)  # what is live answers from the first request on
+            for part in (self._server, self.watch, self._dashboard):
                 if part is not None:
                     starting.enter_context(part)
             self._running = starting.pop_all()

@@ -5,6 +5,7 @@ from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
+import httpx
 import psutil
 import pytest
 
@@ -66,6 +67,9 @@ def test_a_service_killed_while_a_canary_runs_takes_it_live_the_next_time(approv
     with command("up", "--no-dashboard", settings=settings) as process:
         url = gateway(said(process, "gateway"))
         wait_for(lambda: status(2) is Status.CANARY)
+        wait_for(
+            lambda: httpx.get(f"{url}/v2/health/ready").is_success
+        )  # the gateway follows the ledger a moment later
         assert send(url, lambda: False, requests_max=20).failed == 0
         process.send_signal(signal.SIGKILL)
         process.wait()
