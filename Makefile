@@ -20,6 +20,8 @@ TORCH := $(shell grep '^torch==' requirements.lock)
 export UV_HTTP_CONNECT_TIMEOUT ?= 10
 export UV_HTTP_TIMEOUT ?= 15
 export UV_HTTP_RETRIES ?= 1
+# A proxy's certificate is one that the system knows and uv's own list does not.
+export UV_SYSTEM_CERTS ?= true
 ifdef UV
 MAKE_VENV = $(UV) venv --quiet --seed --clear --python $(PYTHON) .venv
 # Compiled at once: the first start of so many libraries would take a minute longer.
