@@ -37,8 +37,6 @@ MANIFEST = Path(__file__).parents[1] / "examples" / "digits" / "manifest.yaml"
 REQUESTS_MAX = 30_000
 DAMAGE = 0.25
 """Share of the filters that the drill silences: enough to cost several points, too little to look broken."""
-
-
 OWN = {"ledger_url": "", "artifacts_url": "", "training_threads": 1}
 """A ledger beside the user's own, and the same weights however many cores there are."""
 PACE = Pace(window_rows=500, drift_every=2)
@@ -128,7 +126,7 @@ def made(outcome: Outcome) -> list[Check]:
 
 def verdict_line(outcome: Outcome) -> str:
     if outcome.verdict is None:
-        return "no candidate passed the search"
+        return "the dense twin itself was refused" if outcome.chosen else "no candidate passed the search"
     kept = len(outcome.verdict.findings) - len(outcome.verdict.objections)
     return f"{kept} of {len(outcome.verdict.findings)} rules hold on the release split"
 
@@ -157,6 +155,8 @@ def approve(job: Job, numbers: tuple[int, ...], settings: Settings) -> Check:
 @task(cache_policy=NO_CACHE)
 def go_live(job: Job, number: int, traffic: Traffic, service: Service) -> Check:
     """Real requests until the canary has answered enough of them and the release is live."""
+    if standing(job, number).was_live:
+        return Check("5 release", ok=True, result=f"version {number} went live before the interruption")
     service.wait_for(lambda: model(job).live is not None, "a first version to be live")
     service.wait_for(service.ready, "the gateway to be ready")
     traffic.until(
@@ -165,24 +165,26 @@ def go_live(job: Job, number: int, traffic: Traffic, service: Service) -> Check:
         progress=listener.get().progress("replaying requests over HTTP: canary, then live"),
     )
     canary = traffic.versions()[number]
-    released = standing(job, number).status is not Status.CANARY
-    text = f"{len(traffic.replies)} requests, {canary} to the canary, {traffic.failed} failed; version {number} live"
+    status = standing(job, number).status  # a canary that was rolled back has left the canary too
+    text = (
+        f"{len(traffic.replies)} requests, {canary} to the canary, {traffic.failed} failed; version {number} {status}"
+    )
     listener.get().say(text)
-    return Check("5 release", released and traffic.failed == 0, text)
+    return Check("5 release", status is Status.LIVE and traffic.failed == 0, text)
 
 
 @task(cache_policy=NO_CACHE)
 def decay(job: Job, number: int, traffic: Traffic, service: Service) -> Check:
     """Damage what answers, and see who notices, when, and what follows."""
-    if standing(job, number).status is not Status.LIVE:
-        return Check("6 decay", ok=True, result=f"version {number} was rolled back before the interruption")
+    release = standing(job, number)
+    if release.status is not Status.LIVE:
+        drilled = release.was_live and any(alarm.number == number for alarm in model(job).alarms)
+        return Check("6 decay", drilled, f"version {number} was {release.status} before the drill of this call")
     say = listener.get().say
     traffic.until(lambda: False, requests_max=400, progress=listener.get().progress("healthy traffic"))
     since = len(traffic.replies)
-    name, digest = job.manifest.model, standing(job, number).digest
-    damage_in_memory(
-        service.gateway, job.artifacts.get(digest), model=name, number=number, share=DAMAGE, seed=job.manifest.seed
-    )
+    artifact, seed = job.artifacts.get(release.digest), job.manifest.seed
+    damage_in_memory(service.gateway, artifact, model=release.model, number=number, share=DAMAGE, seed=seed)
     traffic.until(
         lambda: answered_by_old(traffic, number, since) is not None,
         requests_max=REQUESTS_MAX,

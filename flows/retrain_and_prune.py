@@ -65,8 +65,10 @@ def walk(job: Job) -> Outcome:
     attempts = tuple(attempt(job, twin, data, ratio) for ratio in job.manifest.ratios)
     chosen = lifecycle.choose(attempts)
     report.step("4 judge: the final verdict, on rows that the search never saw")
-    fallback = propose_twin(job, twin, data) if needs_twin(job) else ()
-    verdict = judge(job, chosen, twin, data) if chosen else None
+    first = needs_twin(job)
+    fallback = propose_twin(job, twin, data) if first else ()
+    # A pruned version with nothing to fall back to is not proposed, and needs no look at the release rows.
+    verdict = judge(job, chosen, twin, data) if chosen and (fallback or not first) else None
     proposed = (*fallback, *propose(job, chosen, verdict)) if chosen and verdict and verdict.passed else fallback
     return Outcome(job, data, twin, attempts, chosen, verdict, proposed)
 
@@ -180,6 +182,6 @@ def main(manifest: Path, settings: Settings, *, key: Path) -> int:
 
 def remedies(attempts: Sequence[Attempt]) -> str:
     """What the policy suggests to whoever has no candidate: the least pruned one's objections."""
-    if not attempts:
-        return "no candidate was tried"
+    if not any(attempt.verdict.objections for attempt in attempts[:1]):
+        return "the objections stand above"
     return " ".join(dict.fromkeys(finding.remedy for finding in attempts[0].verdict.objections))

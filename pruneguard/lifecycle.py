@@ -83,7 +83,11 @@ def begin(
             f"policy {policy.name} {policy.version} ({policy.digest}) was never adopted here; "
             f"an approver adopts it: pruneguard approve --policy {manifest.policy_file or manifest.policy}"
         )
-    interrupted = (r for r in state.runs.values() if r.manifest == manifest.digest and r.outcome is None)
+    interrupted = (
+        r
+        for r in state.runs.values()
+        if r.manifest == manifest.digest and r.outcome is None and _of_data(ledger, r.id, snapshot.digest)
+    )
     if (run := next(interrupted, None)) is None:
         number = 1 + sum(r.model == manifest.model for r in state.runs.values())
         event = Event(
@@ -259,8 +263,18 @@ def _export(job: Job, model: Any) -> bytes:
 
 
 def _done(job: Job, step: str) -> Event | None:
-    index = job.ledger.state().causations.get(f"{job.run}/{step}")
-    return None if index is None else job.ledger.entry(index).event
+    return _event(job.ledger, job.run, step)
+
+
+def _event(ledger: Ledger, run: str, step: str) -> Event | None:
+    index = ledger.state().causations.get(f"{run}/{step}")
+    return None if index is None else ledger.entry(index).event
+
+
+def _of_data(ledger: Ledger, run: str, digest: str) -> bool:
+    """Whether a run has admitted these rows, or none yet: a run never goes on with other data than it began with."""
+    admitted = _event(ledger, run, "admit")
+    return admitted is None or admitted.refs["data"] == digest
 
 
 def _record(job: Job, step: str, type_: str, *, refs: dict[str, Any] | None = None, **data: Any) -> Recorded:

@@ -34,11 +34,11 @@ class Bench:
     def adopt(self) -> None:
         adopt(self.ledger, self.artifacts, policy=self.policy, signer=testing.people()["grace"])
 
-    def begin(self, actor: str = "ada") -> Job:
+    def begin(self, actor: str = "ada", *, data_dir: Path = Path("absent")) -> Job:
         return lifecycle.begin(
             self.manifest,
             self.policy,
-            data_dir=Path("absent"),
+            data_dir=data_dir,
             ledger=self.ledger,
             artifacts=self.artifacts,
             signer=testing.people()[actor],
@@ -95,6 +95,14 @@ def test_a_run_that_was_interrupted_goes_on_with_what_is_missing(bench: Bench) -
     assert types(bench.ledger)["model.trained"] == 1
     walk(again)
     assert types(bench.ledger)["release.proposed"] == 1
+
+
+def test_an_interrupted_run_never_goes_on_with_other_data(bench: Bench, tmp_path: Path) -> None:
+    bench.adopt()
+    lifecycle.admit(bench.begin())
+    (tmp_path / "a-row-less").touch()
+    assert bench.begin(data_dir=tmp_path).run == "tiny-2"
+    assert bench.begin().run == "tiny-1"  # the rows it began with are back
 
 
 def test_a_run_that_ended_is_not_taken_up_again(bench: Bench) -> None:

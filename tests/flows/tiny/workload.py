@@ -17,6 +17,7 @@ class Tiny:
 
     def data(self, directory: Path) -> Snapshot:
         bunch = load_digits()
+        start = 1 if (directory / "a-row-less").exists() else 0
         x, y = (bunch.images[:, None] / 16).astype(np.float32), bunch.target.astype(np.int64)
-        train, gate, release = (Split(x[a:b], y[a:b]) for a, b in ((0, 900), (900, 1300), (1300, 1700)))
+        train, gate, release = (Split(x[a:b], y[a:b]) for a, b in ((start, 900), (900, 1300), (1300, 1700)))
         return Snapshot(train, gate, release, classes=10, outliers=np.flip(x[:200], axis=2).copy())
