@@ -45,7 +45,12 @@ def _signer(settings: Settings, actor: str) -> Signer:
 
 def register(ledger: Ledger, *, actor: str, public_key: str, roles: list[Role], signer: Signer) -> None:
     """An admin says whose key this is and what they may do."""
-    data = {"actor": actor, "public_key": public_key, "roles": sorted(role.value for role in roles)}
+    data = {
+        "actor": actor,
+        "person": actor,
+        "public_key": public_key,
+        "roles": sorted(role.value for role in roles),
+    }
     ledger.record(Event(type="key.registered", actor=signer.actor, data=data), signer=signer)
 
 

@@ -114,7 +114,7 @@ def register(ledger: Ledger, *, time: datetime = START) -> None:
     """Record the keys of `people`, root's first."""
     signers = people()
     for actor, role in TEAM.items():
-        data = {"actor": actor, "public_key": signers[actor].public_key, "roles": [role.value]}
+        data = {"actor": actor, "person": actor, "public_key": signers[actor].public_key, "roles": [role.value]}
         ledger.record(Event("key.registered", "root", data, time=utc(time)), signer=signers["root"])
 
 

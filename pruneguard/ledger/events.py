@@ -24,7 +24,11 @@ CATALOGUE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
     name: (frozenset(refs.split()), frozenset(data.split()))
     for name, refs, data in (
         ("ledger.opened", "", "origin"),
-        ("key.registered", "", "actor public_key roles"),
+        ("key.registered", "", "actor person public_key roles"),
+        ("key.rotated", "", "actor public_key proof"),
+        ("key.revoked", "", "actor reason"),
+        ("role.granted", "", "actor roles"),
+        ("role.revoked", "", "actor roles reason"),
         ("policy.adopted", "policy", "name version approvals_min on_decay"),
         ("run.started", "manifest", "run model"),
         ("run.finished", "", "run model outcome"),
@@ -32,6 +36,8 @@ CATALOGUE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("model.trained", "model data", "run model"),
         ("model.pruned", "model parent data lineage", "run model recipe"),
         ("verdict.given", "model parent data policy verdict evidence", "run model split passed objections"),
+        ("gates.self_tested", "policy report", "run model refused of"),
+        ("waiver.granted", "model verdict", "model rule reason control expires before after"),
         ("release.proposed", "model verdict", "model number"),
         ("release.approved", "model", "model number reason"),
         ("traffic.shifted", "model", "model number share"),
@@ -39,6 +45,11 @@ CATALOGUE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
         ("batch.sealed", "batch", "model number rows"),
         ("drift.reported", "report", "model number drifted"),
         ("alarm.raised", "", "model number detector cause evidence"),
+        ("document.attached", "", "framework control title statement"),
+        ("hold.placed", "", "hold scope reason"),
+        ("hold.lifted", "", "hold reason"),
+        ("retention.applied", "", "class before entries reason"),
+        ("subject.erased", "", "commitments basis"),
     )
 }
 

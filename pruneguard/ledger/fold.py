@@ -12,19 +12,26 @@ def apply(state: State, index: int, entry: Entry) -> None:
     """Fold the entry at `index` into `state`; one that breaks a rule becomes a violation and changes nothing else."""
     if index != state.size:
         raise ValueError(f"entry {index} after {state.size} entries: the fold takes them in order")
-    state.size += 1
-    event = entry.event
     try:
-        if why := objections(state, entry):
-            state.violations.extend((index, reason) for reason in why)
-            return
-        if effect := _EFFECTS.get(event.type):
-            effect(state, index, event)
+        why = admit(state, entry)
     except (KeyError, TypeError, ValueError, AttributeError) as error:
-        state.violations.append((index, f"{event.type}: malformed: {type(error).__name__} {error}"))
-        return
+        why = [f"{entry.event.type}: malformed: {type(error).__name__} {error}"]
+    if why:
+        state.size += 1
+        state.violations.extend((index, reason) for reason in why)
+
+
+def admit(state: State, entry: Entry) -> list[str]:
+    """Let an entry take effect as the next one, or return every reason why it may not; then nothing changes at all."""
+    if why := objections(state, entry):
+        return why
+    event = entry.event
+    if effect := _EFFECTS.get(event.type):
+        effect(state, state.size, event)
     if event.causation is not None:
-        state.causations[event.causation] = index
+        state.causations[event.causation] = state.size
+    state.size += 1
+    return []
 
 
 def _opened(state: State, index: int, event: Event) -> None:

@@ -221,12 +221,7 @@ class Ledger:
             raise InvalidInputError(
                 f"this entry has {len(raw)} bytes, the log holds {tiles.ENTRY_BYTES_MAX}; store it apart"
             )
-        entry, before = Entry.decode(raw), len(self._state.violations)
-        why = rules.objections(self._state, entry)
-        if not why:
-            fold.apply(self._state, self._state.size, entry)
-            why = [reason for _, reason in self._state.violations[before:]]
-        if why:
+        if why := fold.admit(self._state, Entry.decode(raw)):
             raise InvalidInputError("; ".join(why))
 
     def _existing(self, reader: Reader, index: int, event: Event, fresh: Sequence[bytes]) -> Recorded:

@@ -61,7 +61,7 @@ class Log:
 
     def register(self, actor: str, *roles: str, by: str = "root", key: str | None = None) -> list[str]:
         public = key or (PEOPLE[actor].public_key if actor in PEOPLE else testing.people()["ada"].public_key)
-        return self.act("key.registered", by, actor=actor, public_key=public, roles=list(roles))
+        return self.act("key.registered", by, actor=actor, person=actor, public_key=public, roles=list(roles))
 
     def make(self, digest: str, run: str = "r1") -> None:
         """Record where the rows, the twin and a model come from, unless that is known."""
@@ -186,7 +186,9 @@ def test_a_stranger_cannot_act(log: Log) -> None:
 
 def test_the_first_key_is_an_admins_own() -> None:
     assert Log().register("root", "engineer")
-    assert Log().act("key.registered", "root", actor="ada", public_key=PEOPLE["root"].public_key, roles=["admin"])
+    assert Log().act(
+        "key.registered", "root", actor="ada", person="ada", public_key=PEOPLE["root"].public_key, roles=["admin"]
+    )
     assert not Log().register("root", "admin")
 
 

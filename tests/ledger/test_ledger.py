@@ -163,12 +163,12 @@ def test_a_refusal_gives_every_reason_and_leaves_no_trace(ledger: Ledger) -> Non
 @pytest.mark.parametrize(
     "event",
     [
-        Event("key.registered", "root", {"actor": "eve", "public_key": "AAAA", "roles": ["engineer"]}),
-        Event("key.registered", "root", {"actor": "eve", "public_key": 7, "roles": ["engineer"]}),
+        Event("key.registered", "root", {"actor": "eve", "person": "eve", "public_key": "AAAA", "roles": ["engineer"]}),
+        Event("key.registered", "root", {"actor": "eve", "person": "eve", "public_key": 7, "roles": ["engineer"]}),
         Event(
             "key.registered",
             "root",
-            {"actor": "eve", "public_key": testing.people()["ada"].public_key, "roles": ["king"]},
+            {"actor": "eve", "person": "eve", "public_key": testing.people()["ada"].public_key, "roles": ["king"]},
         ),
         Event(
             "policy.adopted",
