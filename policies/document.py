@@ -9,6 +9,7 @@ from pathlib import Path
 from pruneguard import documents
 from pruneguard.errors import InvalidInputError
 from pruneguard.gates import GATES, objections
+from pruneguard.ledger.shapes import is_name
 from pruneguard.policy import Action, Canary, Monitoring, Policy, Rule, Subject
 
 SHIPPED = Path(__file__).parent / "documents"
@@ -36,8 +37,10 @@ def load_policy(reference: str | Path, *, relative_to: Path | None = None) -> Po
 
 
 def _policy(section: documents.Section) -> Policy:
+    if not is_name(name := section.text("policy")):
+        section.refuse("policy", f"expected 1 to 64 of a-z 0-9 . _ -, found {name!r}; rename it")
     policy = Policy(
-        name=section.text("policy"),
+        name=name,
         version=section.integer("version", 1, 1_000_000),
         purpose=section.text("purpose"),
         rules=_rules(section),
@@ -45,6 +48,9 @@ def _policy(section: documents.Section) -> Policy:
         canary=_canary(section.section("canary")),
         monitoring=_monitoring(section.section("monitoring")),
         on_decay=section.choice("on_decay", Action, default=Action.ROLL_BACK),
+        server_attested=section.flag("server_attested", default=True),
+        waivers=section.flag("waivers", default=True),
+        on_lapse=section.choice("on_lapse", Action, default=Action.NOTIFY),
     )
     section.done()
     return policy

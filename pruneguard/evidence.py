@@ -96,6 +96,9 @@ class Evidence(canonical.Document):
     @classmethod
     def decode(cls, content: bytes) -> "Evidence":
         with canonical.opened(content, "evidence/v1") as document:
+            texts = [document["subject"], document["data"], *document["context"].values()]
+            if not all(isinstance(text, str) for text in texts) or not isinstance(document["twin"], str | None):
+                raise TypeError("a name, a digest or a word of the context is no text")
             return cls(
                 document["subject"],
                 document["twin"],
@@ -108,13 +111,22 @@ class Evidence(canonical.Document):
 def _measurement(document: Mapping[str, Any]) -> Measurement:
     match document["kind"]:
         case "estimate":
+            numbers = [document[name] for name in ("value", "low", "high")]
+            if not all(number is None or type(number) in (int, float) for number in numbers):
+                raise TypeError(f"{numbers} are no numbers")
             value = math.nan if document["value"] is None else float(document["value"])
-            return Estimate(value, document["low"], document["high"], document["n"], document["unit"])
+            return Estimate(value, document["low"], document["high"], _count(document["n"]), document["unit"])
         case "paired":
-            cells = (document[name] for name in ("both_right", "candidate_only", "twin_only", "both_wrong"))
+            cells = (_count(document[name]) for name in ("both_right", "candidate_only", "twin_only", "both_wrong"))
             return PairedTable(*cells)
         case other:
             raise InvalidInputError(f"unknown measurement kind {other!r}; known are 'estimate' and 'paired'")
+
+
+def _count(value: object) -> int:
+    if type(value) is not int or value < 0:
+        raise TypeError(f"{value!r:.40} is no number of rows")
+    return value
 
 
 def _finite(value: float | None) -> float | None:

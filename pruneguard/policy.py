@@ -13,7 +13,7 @@ from pruneguard import canonical
 
 
 class Action(StrEnum):
-    """What follows from an alarm."""
+    """What follows from an alarm, or from a waiver that lapses on what takes traffic."""
 
     ROLL_BACK = "roll back"
     NOTIFY = "notify"
@@ -70,6 +70,25 @@ class Policy(canonical.Document):
     canary: Canary = Canary()
     monitoring: Monitoring = Monitoring()
     on_decay: Action = Action.ROLL_BACK
+    server_attested: bool = True
+    """Whether an approval counts that a service attests and no key has signed."""
+    waivers: bool = True
+    """Whether a person may take on a failed rule, for one candidate and a time."""
+    on_lapse: Action = Action.NOTIFY
+    """What follows when such a waiver lapses while the release takes traffic."""
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """What `policy.adopted` says of it, for the rules of the ledger to read."""
+        return {
+            "name": self.name,
+            "version": self.version,
+            "approvals_min": self.approvals_min,
+            "server_attested": self.server_attested,
+            "waivers": self.waivers,
+            "on_decay": self.on_decay.value,
+            "on_lapse": self.on_lapse.value,
+        }
 
     def to_document(self) -> dict[str, Any]:
         return {
@@ -97,6 +116,9 @@ class Policy(canonical.Document):
                 "tolerance": self.monitoring.tolerance,
             },
             "on_decay": self.on_decay.value,
+            "server_attested": self.server_attested,
+            "waivers": self.waivers,
+            "on_lapse": self.on_lapse.value,
         }
 
     @classmethod
@@ -111,4 +133,7 @@ class Policy(canonical.Document):
                 Canary(**document["canary"]),
                 Monitoring(**document["monitoring"]),
                 Action(document["on_decay"]),
+                document["server_attested"],
+                document["waivers"],
+                Action(document["on_lapse"]),
             )

@@ -4,13 +4,15 @@ Each takes what it needs from the state, makes one event and lets the ledger dec
 refusal is an InvalidInputError with every reason.
 """
 
+from datetime import UTC, datetime, timedelta
+
 from pruneguard.artifacts import Artifacts
 from pruneguard.errors import InvalidInputError
-from pruneguard.ledger.events import Event
+from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.ledger.rules import MONITOR
-from pruneguard.ledger.state import Model, Release, State, Status
+from pruneguard.ledger.state import Assurance, GivenVerdict, Model, Release, State, Status, Waiver
 from pruneguard.policy import Policy
 
 
@@ -19,12 +21,7 @@ def adopt(ledger: Ledger, artifacts: Artifacts, *, policy: Policy, signer: Signe
     event = Event(
         type="policy.adopted",
         actor=signer.actor,
-        data={
-            "name": policy.name,
-            "version": policy.version,
-            "approvals_min": policy.approvals_min,
-            "on_decay": policy.on_decay.value,
-        },
+        data=policy.terms,
         refs={"policy": artifacts.put(policy.encode())},
     )
     return ledger.record(event, signer=signer)
@@ -43,29 +40,80 @@ def propose(ledger: Ledger, *, model: str, candidate: str, verdict: str, causati
     return ledger.record(event, signer=signer)
 
 
-def approve(ledger: Ledger, *, model: str, number: int, reason: str, signer: Signer) -> Recorded:
-    """Agree to a proposed release with one's own key."""
+def waive(
+    ledger: Ledger,
+    *,
+    model: str,
+    rule: str,
+    until: datetime | timedelta,
+    reason: str,
+    control: str,
+    signer: Signer,
+    candidate: str | None = None,
+) -> Recorded:
+    """Take on one failed rule of one candidate until some time, saying what is done instead of passing.
+
+    Without a `candidate` it is the one of the newest final verdict that objects to the rule. Raises InvalidInputError
+    where there is none, and with every reason for which this person may not.
+    """
+    known = find_model(ledger.state(), model)
+    final = [verdict for verdict in known.verdicts if verdict.split == "release" and rule in verdict.objections]
+    verdict = next((v for v in reversed(final) if candidate is None or v.candidate == candidate), None)
+    if verdict is None:
+        failed = sorted({name for v in known.verdicts if v.split == "release" for name in v.objections})
+        raise InvalidInputError(
+            f"no final verdict on {candidate or model} objects to {rule!r}; rules that failed are {failed or 'none'}"
+        )
+    now = datetime.now(UTC)
+    event = Event(
+        type="waiver.granted",
+        actor=signer.actor,
+        data={
+            "model": model,
+            "rule": rule,
+            "reason": reason,
+            "control": control,
+            "expires": utc(now + until if isinstance(until, timedelta) else until),
+            "before": verdict.score(),
+            "after": verdict.score(1),
+        },
+        refs={"model": verdict.candidate, "verdict": verdict.digest},
+        time=utc(now),
+    )
+    return ledger.record(event, signer=signer)
+
+
+def approve(
+    ledger: Ledger, *, model: str, number: int, reason: str, signer: Signer | None = None, actor: str = ""
+) -> Recorded:
+    """Agree to a proposed release with one's own key.
+
+    Without one it is a click of `actor`, which is recorded as less, if the policy takes it at all.
+    """
     release = find_release(ledger.state(), model=model, number=number)
+    actor = signer.actor if signer else actor
     event = Event(
         type="release.approved",
-        actor=signer.actor,
-        data={"model": model, "number": number, "reason": reason},
+        actor=actor,
+        data={"model": model, "number": number, "reason": reason, **_assurance(actor, signer)},
         refs={"model": release.digest},
     )
     return ledger.record(event, signer=signer)
 
 
-def shift(ledger: Ledger, *, model: str, number: int, share: float, actor: str = MONITOR) -> Recorded:
+def shift(
+    ledger: Ledger, *, model: str, number: int, share: float, actor: str = MONITOR, signer: Signer | None = None
+) -> Recorded:
     """Give an approved release a share of the traffic; a share of 1 makes it live and retires the version before."""
     release = find_release(ledger.state(), model=model, number=number)
     event = Event(
         type="traffic.shifted",
         actor=actor,
-        data={"model": model, "number": number, "share": f"{share:g}"},
+        data={"model": model, "number": number, "share": f"{share:g}", **_assurance(actor, signer)},
         refs={"model": release.digest},
         causation=f"{model}/{number}/share/{share:g}",
     )
-    return ledger.record(event)
+    return ledger.record(event, signer=signer)
 
 
 def roll_back(
@@ -90,14 +138,32 @@ def roll_back(
     target = known.live if release is known.canary else known.fallback
     if target is None:
         raise InvalidInputError(f"{model} {release.number} has no earlier live version to return to; release one first")
+    data = {"model": model, "number": release.number, "to": target.number, "reason": reason, "alarm": alarm}
     event = Event(
         type="release.rolled_back",
         actor=actor,
-        data={"model": model, "number": release.number, "to": target.number, "reason": reason, "alarm": alarm},
+        data={**data, **_assurance(actor, signer)},
         refs={"model": release.digest},
         causation=f"{model}/{release.number}/rolled-back/{alarm}" if alarm else None,
     )
     return ledger.record(event, signer=signer)
+
+
+def proposable(state: State, *, model: str) -> GivenVerdict:
+    """The newest final verdict whose candidate can be proposed and was not yet: it passed, or all of it is waived.
+
+    Raises InvalidInputError where there is none.
+    """
+    known = find_model(state, model)
+    released = {release.verdict for release in known.releases.values()}
+    final = [v for v in reversed(known.verdicts) if v.split == "release" and v.digest not in released]
+    for verdict in final:
+        if len(state.waived(verdict, state.clock)) == len(verdict.objections):
+            return verdict
+    failed = [f"{v.candidate}: {', '.join(f'{rule} {o}' for rule, o in v.objections.items())}" for v in final[:3]]
+    raise InvalidInputError(
+        f"nothing of {model} can be proposed; judged and not released: {'; '.join(failed) or 'none'}"
+    )
 
 
 def find_model(state: State, name: str) -> Model:
@@ -113,6 +179,36 @@ def find_release(state: State, *, model: str, number: int) -> Release:
     if number not in releases:
         raise InvalidInputError(f"{model} has no release {number}; its releases are {sorted(releases) or 'none yet'}")
     return releases[number]
+
+
+def lapsed_waivers(state: State, now: str) -> list[tuple[Release, Waiver]]:
+    """Which releases in traffic rest on a waiver that does not hold any more at `now`, and on which."""
+    serving = (r for model in state.models.values() for r in (model.canary, model.live) if r is not None)
+    return [(release, waiver) for release in serving for waiver in state.lapsed(release, now)]
+
+
+def told_waivers(state: State, release: Release, now: str) -> str:
+    """What a release that failed rules rests on, in words: the score without and with its waivers, who, until when."""
+    if not release.waivers:
+        return ""
+    verdict = state.models[release.model].by_digest[release.verdict]
+    waivers = [state.waivers[release.digest, rule] for rule in release.waivers]
+    held = sum(not waiver.lapsed(now) for waiver in waivers)
+    each = (
+        f"{w.rule} by {w.granted_by} {'LAPSED' if w.lapsed(now) else 'until'} {w.expires[:19]}Z ({w.control})"
+        for w in waivers
+    )
+    return f"failed, waived: {verdict.score()} rules pass, {verdict.score(held)} with waivers; {'; '.join(each)}"
+
+
+def told_approvals(release: Release) -> str:
+    """Who agreed to a release, and how surely it was they."""
+    return ", ".join(f"{approval.actor} ({approval.assurance})" for approval in release.approvals)
+
+
+def _assurance(actor: str, signer: Signer | None) -> dict[str, str]:
+    clicked = signer is None and actor != MONITOR
+    return {"assurance": Assurance.SERVER_ATTESTED.value} if clicked else {}
 
 
 def awaiting_approval(state: State) -> list[Release]:

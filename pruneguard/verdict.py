@@ -1,6 +1,6 @@
 """What was decided, as values that the registry, the ledger and the dashboard read without knowing any gate."""
 
-from dataclasses import dataclass
+from dataclasses import astuple, dataclass
 from enum import StrEnum
 from typing import Any
 
@@ -64,6 +64,12 @@ class Verdict(canonical.Document):
     def objections(self) -> tuple[Finding, ...]:
         return tuple(finding for finding in self.findings if not finding.allows)
 
+    @property
+    def outline(self) -> dict[str, Any]:
+        """What `verdict.given` says of it, for the rules of the ledger to read."""
+        objections = {finding.rule: finding.outcome.value for finding in self.objections}
+        return {"passed": self.passed, "rules": len(self.findings), "objections": objections}
+
     def to_document(self) -> dict[str, Any]:
         return {
             "kind": "verdict/v1",
@@ -80,6 +86,10 @@ class Verdict(canonical.Document):
     def decode(cls, content: bytes) -> "Verdict":
         with canonical.opened(content, "verdict/v1") as document:
             findings = tuple(Finding(**{**f, "outcome": Outcome(f["outcome"])}) for f in document["findings"])
+            texts = [text for finding in findings for text in astuple(finding)]
+            texts += [*document["evidence"], *(document[name] for name in ("policy", "candidate", "twin", "data"))]
+            if not all(isinstance(text, str) for text in texts):
+                raise TypeError("a digest or a field of a finding is no text")
             verdict = cls(
                 document["policy"],
                 document["candidate"],

@@ -2,8 +2,10 @@
 
 import json
 from pathlib import Path
+from typing import Any
 
 import pytest
+import rfc8785
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -51,6 +53,72 @@ def test_what_was_encoded_reads_back_and_encodes_to_the_same_bytes(document: obj
     again = canonical.decode(encoded)
     assert again == document
     assert canonical.encode(again) == encoded
+
+
+plain = st.recursive(
+    st.none()
+    | st.booleans()
+    | st.integers(-(2**53) - 2, 2**53 + 2)
+    | st.text(st.characters(exclude_categories=["Cs"])),
+    lambda inner: (
+        st.lists(inner, max_size=4)
+        | st.lists(inner, max_size=3).map(tuple)
+        | st.dictionaries(st.text(st.characters(max_codepoint=0x110), max_size=3), inner, max_size=5)
+    ),
+    max_leaves=12,
+)
+
+
+@given(plain | st.text(st.characters(max_codepoint=0x7F)) | documents)
+def test_the_fast_way_writes_what_the_reference_implementation_writes(document: object) -> None:
+    try:
+        expected = rfc8785.dumps(document)
+    except rfc8785.CanonicalizationError:
+        with pytest.raises(InvalidInputError):
+            canonical.encode(document)
+        return
+    try:
+        encoded = canonical.encode(document)
+    except InvalidInputError as error:
+        assert "NFC" in str(error)  # noqa: PT017 - what is refused beyond RFC 8785, and nothing else
+    else:
+        assert encoded == expected
+
+
+class Name(str):
+    __slots__ = ()
+
+
+@pytest.mark.parametrize(
+    ("document", "encoded"),
+    [
+        ({"b": Name("x"), "a": (1, True)}, b'{"a":[1,true],"b":"x"}'),
+        ([1.0, 1e21, 0.000001, -0.0], b"[1,1e+21,0.000001,0]"),
+        ({'\x7f\x1f"\\/': "<>&\u2028"}, '{"\x7f\\u001f\\"\\\\/":"<>&\u2028"}'.encode()),
+        ({"\ue000": 1, "\U0001f600": 2, "a": 3}, '{"a":3,"\U0001f600":2,"\ue000":1}'.encode()),  # by UTF-16 unit
+    ],
+)
+def test_what_only_looks_plain_is_written_all_the_same(document: Any, encoded: bytes) -> None:
+    assert canonical.encode(document) == encoded
+
+
+@given(documents | plain)
+def test_what_was_just_encoded_is_read_as_by_anybody_else(document: object) -> None:
+    try:
+        encoded = canonical.encode(document)
+    except InvalidInputError:
+        return
+    mine, theirs = canonical.decode_own(encoded), canonical.decode(encoded)
+    assert mine == theirs
+    assert repr(mine) == repr(theirs)  # 1 is not 1.0 here
+
+
+def test_a_document_too_deep_for_any_reader_is_refused() -> None:
+    deep: list[Any] = []
+    for _ in range(100_000):
+        deep = [deep]
+    with pytest.raises(InvalidInputError):
+        canonical.encode(deep)
 
 
 @pytest.mark.parametrize("value", [float("nan"), float("inf"), 2**53, {"a": [b"bytes"]}, "\ud800", {1: 2}])

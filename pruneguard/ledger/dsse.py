@@ -43,12 +43,12 @@ class Envelope:
 
     @classmethod
     def decode(cls, content: bytes) -> "Envelope":
-        document = canonical.decode(content)
+        document = canonical.decode_canonical(content)
         try:
             if document.keys() != {"payload", "payloadType", "signatures"}:
                 raise InvalidInputError(f"not a DSSE envelope: its keys are {sorted(document)}")
-            signatures = tuple((str(s["keyid"]), _base64(s["sig"])) for s in document["signatures"])
-            return cls(str(document["payloadType"]), _base64(document["payload"]), signatures)
+            signatures = tuple((_text(s["keyid"]), _base64(_text(s["sig"]))) for s in document["signatures"])
+            return cls(_text(document["payloadType"]), _base64(_text(document["payload"])), signatures)
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(f"malformed DSSE envelope: {type(error).__name__} {error}") from error
 
@@ -74,6 +74,12 @@ def _verifies(key: Ed25519PublicKey, signature: bytes, message: bytes) -> bool:
     except InvalidSignature:
         return False
     return True
+
+
+def _text(value: object) -> str:
+    if not isinstance(value, str):
+        raise TypeError(f"{value!r} is no text")
+    return value
 
 
 def _base64(text: str) -> bytes:

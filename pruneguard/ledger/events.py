@@ -4,7 +4,6 @@ An entry of the log is either an event's bytes, or a DSSE envelope around them w
 """
 
 import os
-import re
 import time
 import uuid
 from collections.abc import Mapping
@@ -15,48 +14,96 @@ from typing import Any
 from pruneguard import canonical
 from pruneguard.errors import InvalidInputError
 from pruneguard.ledger import dsse
+from pruneguard.ledger.shapes import Shape, is_identifier, is_name, is_text, is_time
 
 PAYLOAD_TYPE = "application/vnd.pruneguard.event+json"
+KEY_PROOF_TYPE = "application/vnd.pruneguard.key-proof"
 ENTRY_BYTES_MAX = 60_000  # C2SP tlog-tiles allows 65,535 an entry; evidence lies out of line, by digest
 
-# Type of event -> (the digests it must name, the data it must carry). Both may hold more.
-CATALOGUE: dict[str, tuple[frozenset[str], frozenset[str]]] = {
-    name: (frozenset(refs.split()), frozenset(data.split()))
+CATALOGUE: Mapping[str, Shape] = {
+    name: Shape.parse(refs, data)
     for name, refs, data in (
-        ("ledger.opened", "", "origin"),
-        ("key.registered", "", "actor person public_key roles"),
-        ("key.rotated", "", "actor public_key proof"),
-        ("key.revoked", "", "actor reason"),
-        ("role.granted", "", "actor roles"),
-        ("role.revoked", "", "actor roles reason"),
-        ("policy.adopted", "policy", "name version approvals_min on_decay"),
-        ("run.started", "manifest", "run model"),
-        ("run.finished", "", "run model outcome"),
-        ("data.admitted", "data evidence", "run model"),
-        ("model.trained", "model data", "run model"),
-        ("model.pruned", "model parent data lineage", "run model recipe"),
-        ("verdict.given", "model parent data policy verdict evidence", "run model split passed objections"),
-        ("gates.self_tested", "policy report", "run model refused of"),
-        ("waiver.granted", "model verdict", "model rule reason control expires before after"),
-        ("release.proposed", "model verdict", "model number"),
-        ("release.approved", "model", "model number reason"),
-        ("traffic.shifted", "model", "model number share"),
-        ("release.rolled_back", "model", "model number to reason"),
-        ("batch.sealed", "batch", "model number rows"),
-        ("drift.reported", "report", "model number drifted"),
-        ("alarm.raised", "", "model number detector cause evidence"),
-        ("document.attached", "", "framework control title statement"),
-        ("hold.placed", "", "hold scope reason"),
-        ("hold.lifted", "", "hold reason"),
-        ("retention.applied", "", "class before entries reason"),
-        ("subject.erased", "", "commitments basis"),
+        ("ledger.opened", "", "origin:text"),
+        ("key.registered", "", "actor:name person:name public_key:key roles:roles"),
+        ("key.rotated", "", "actor:name public_key:key proof:signature"),
+        ("key.revoked", "", "actor:name reason:text"),
+        ("role.granted", "", "actor:name roles:roles"),
+        ("role.revoked", "", "actor:name roles:roles reason:text"),
+        (
+            "policy.adopted",
+            "policy",
+            "name:name version:number approvals_min:number server_attested:flag waivers:flag on_decay:action "
+            "on_lapse:action",
+        ),
+        ("run.started", "manifest", "run:name model:name"),
+        ("run.finished", "", "run:name model:name outcome:text"),
+        ("data.admitted", "data evidence", "run:name model:name"),
+        ("model.trained", "model data", "run:name model:name"),
+        ("model.pruned", "model parent data lineage", "run:name model:name recipe:object"),
+        (
+            "verdict.given",
+            "model parent data policy verdict evidence*",
+            "run:name model:name split:split passed:flag rules:count objections:objections",
+        ),
+        ("gates.self_tested", "policy report", "run:name model:name refused:count of:number"),
+        (
+            "waiver.granted",
+            "model verdict",
+            "model:name rule:text reason:text control:text expires:time before:score after:score",
+        ),
+        ("release.proposed", "model verdict", "model:name number:number"),
+        ("release.approved", "model", "model:name number:number reason:text assurance:level?"),
+        ("traffic.shifted", "model", "model:name number:number share:share assurance:level?"),
+        (
+            "release.rolled_back",
+            "model",
+            "model:name number:number to:number reason:text alarm:identifier? assurance:level?",
+        ),
+        ("batch.sealed", "model batch", "model:name number:number rows:count"),
+        ("drift.reported", "model report", "model:name number:number drifted:count"),
+        (
+            "alarm.raised",
+            "model",
+            "model:name number:number detector:text cause:text evidence:object waiver:identifier?",
+        ),
+        (
+            "document.attached",
+            "",
+            "framework:text control:text title:text statement:words expires:time? model:name?",
+        ),
+        ("hold.placed", "", "hold:name scope:scope reason:text"),
+        ("hold.lifted", "", "hold:name reason:text"),
+        ("retention.applied", "", "class:class before:time entries:ranges reason:text"),
+        ("subject.described", "", "person:name commitments:commitments"),
+        ("subject.erased", "", "commitments:commitments basis:text"),
     )
 }
 
-# Acts of a person: only their own key can make them. A rollback may also come from a monitor or the dashboard.
-SIGNED = frozenset({"key.registered", "policy.adopted", "run.started", "release.proposed", "release.approved"})
+# Acts of a person that only their own key can make. A release may also be approved, moved or rolled back by a click,
+# which is recorded as less: `assurance` says "server-attested", and a policy can refuse it.
+SIGNED = frozenset(
+    {
+        "key.registered",
+        "key.rotated",
+        "key.revoked",
+        "role.granted",
+        "role.revoked",
+        "policy.adopted",
+        "run.started",
+        "waiver.granted",
+        "release.proposed",
+        "document.attached",
+        "hold.placed",
+        "hold.lifted",
+        "retention.applied",
+        "subject.described",
+        "subject.erased",
+    }
+)
+CLICKED = frozenset({"release.approved", "traffic.shifted", "release.rolled_back"})
 
-_TIME = re.compile(r"\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d{1,6})?Z")
+TELEMETRY = frozenset({"batch.sealed", "drift.reported"})
+"""Events on which no later one rests: the class whose bodies retention may drop. All others are decisions."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,7 +121,7 @@ class Event:
     time: str = field(default_factory=lambda: utc(datetime.now(UTC)))
 
     def encode(self) -> bytes:
-        """The event's bytes. Raises InvalidInputError for an unknown type, a missing field or over 60,000 bytes."""
+        """The event's bytes. Raises InvalidInputError for an unknown type, a misshapen field or over 60,000 bytes."""
         content = canonical.encode(
             {
                 "v": 1,
@@ -88,19 +135,27 @@ class Event:
                 "ledger": self.ledger,
             }
         )
-        _check(self, len(content))
+        _require_readable(self, len(content))
+        if _has_fraction(self.data):
+            raise InvalidInputError(f"{self.type}: data holds a number that is not whole; send it as text")
+        if why := list(CATALOGUE[self.type].objections(self.refs, self.data)):
+            raise InvalidInputError("; ".join(f"{self.type}: {reason}" for reason in why))
         return content
 
     @classmethod
     def decode(cls, content: bytes) -> "Event":
-        document = canonical.decode(content)
+        """The event that these bytes are, if they are the one form of it.
+
+        Raises InvalidInputError for what is no event at all. What its type needs and lacks, a rule of the fold says.
+        """
+        document = canonical.decode_canonical(content)
         try:
-            if document.pop("v") != 1:
-                raise InvalidInputError("this event has an unknown version; this program knows version 1")
+            if type(version := document.pop("v")) is not int or version != 1:
+                raise InvalidInputError(f"an event of version {version!r}; this program knows version 1")
             event = cls(**document)
         except (KeyError, TypeError, AttributeError) as error:
             raise InvalidInputError(f"malformed event: {error}") from error
-        _check(event, len(content))
+        _require_readable(event, len(content))
         return event
 
 
@@ -118,6 +173,8 @@ class Entry:
         envelope = dsse.Envelope.decode(content)
         if envelope.payload_type != PAYLOAD_TYPE:
             raise InvalidInputError(f"an envelope of type {envelope.payload_type!r}; the log holds {PAYLOAD_TYPE!r}")
+        if len(envelope.signatures) != 1:
+            raise InvalidInputError(f"an envelope with {len(envelope.signatures)} signatures; one person signs an act")
         return cls(Event.decode(envelope.payload), envelope)
 
 
@@ -137,19 +194,34 @@ def utc(moment: datetime) -> str:
     return moment.astimezone(UTC).strftime("%Y-%m-%dT%H:%M:%S.%fZ")
 
 
-def _check(event: Event, size: int) -> None:
-    if event.type not in CATALOGUE:
+def key_proof(ledger: str, actor: str, public_key: str) -> bytes:
+    """What the new key signs when `key.rotated` puts it in the place of the old one: for this ledger and actor only."""
+    return dsse.pae(KEY_PROOF_TYPE, canonical.encode({"ledger": ledger, "actor": actor, "public_key": public_key}))
+
+
+def _has_fraction(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_fraction, value.values()))
+    return isinstance(value, float) or (isinstance(value, list | tuple) and any(map(_has_fraction, value)))
+
+
+def _require_readable(event: Event, size: int) -> None:
+    """Everything that an event of whichever type has, as it must be."""
+    if not isinstance(event.type, str) or event.type not in CATALOGUE:
         raise InvalidInputError(f"unknown event type {event.type!r}; known are {sorted(CATALOGUE)}")
-    texts = (event.id, event.time, event.actor)
-    if not all(isinstance(text, str) and text for text in texts) or not _TIME.fullmatch(event.time):
-        raise InvalidInputError(f"{event.type}: id, actor and time (RFC 3339, UTC) must be given; found {texts}")
-    if not isinstance(event.ledger, str):
-        raise InvalidInputError(f"{event.type}: ledger is {event.ledger!r}; expected the id of a ledger's first event")
+    if not (is_identifier(event.id) and is_name(event.actor) and is_time(event.time)):
+        found = (event.id, event.actor, event.time)
+        raise InvalidInputError(
+            f"{event.type}: id, actor and time are {found}; expected a UUID, a name (a-z 0-9 . _ -, 64 at most) and a "
+            "UTC time like 2026-01-02T03:04:05.000000Z"
+        )
+    if not isinstance(event.ledger, str) or not (event.causation is None or is_text(event.causation)):
+        raise InvalidInputError(
+            f"{event.type}: ledger is {event.ledger!r}, causation {event.causation!r}; expected the id of a ledger's "
+            "first event, and text or null"
+        )
     if not isinstance(event.data, Mapping) or not isinstance(event.refs, Mapping):
         raise InvalidInputError(f"{event.type}: data and refs must be objects")
-    refs, data = CATALOGUE[event.type]
-    if missing := sorted((refs - event.refs.keys()) | (data - event.data.keys())):
-        raise InvalidInputError(f"{event.type}: {missing} missing")
     if size > ENTRY_BYTES_MAX:
         raise InvalidInputError(
             f"{event.type}: {size} bytes; an entry holds {ENTRY_BYTES_MAX}. Store it and name its digest"

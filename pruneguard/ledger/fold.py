@@ -1,24 +1,42 @@
 """From events to state. Pure, incremental, and the same code in service, dashboard and verifier."""
 
-from collections.abc import Callable
+from collections import deque
+from collections.abc import Callable, Mapping
+from dataclasses import replace
 from typing import Any
 
-from pruneguard.ledger.events import Entry, Event
+from pruneguard.ledger.events import TELEMETRY, Entry, Event
+from pruneguard.ledger.promotion import makers
 from pruneguard.ledger.rules import objections
-from pruneguard.ledger.state import AdoptedPolicy, Alarm, GivenVerdict, Model, Person, Release, Role, Run, State, Status
+from pruneguard.ledger.state import (
+    MARK_EVERY,
+    AdoptedPolicy,
+    Alarm,
+    Approval,
+    Assurance,
+    Attachment,
+    GivenVerdict,
+    Hold,
+    Model,
+    Person,
+    Release,
+    Role,
+    Run,
+    SelfTest,
+    State,
+    Status,
+    Stretch,
+    Waiver,
+)
 
 
 def apply(state: State, index: int, entry: Entry) -> None:
     """Fold the entry at `index` into `state`; one that breaks a rule becomes a violation and changes nothing else."""
-    if index != state.size:
-        raise ValueError(f"entry {index} after {state.size} entries: the fold takes them in order")
-    try:
-        why = admit(state, entry)
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        why = [f"{entry.event.type}: malformed: {type(error).__name__} {error}"]
-    if why:
-        state.size += 1
+    _require_next(state, index)
+    if why := admit(state, entry):
         state.violations.extend((index, reason) for reason in why)
+        state.kept.append(index)  # else it could be dropped, and with it what was wrong
+        _advance(state)
 
 
 def admit(state: State, entry: Entry) -> list[str]:
@@ -26,70 +44,171 @@ def admit(state: State, entry: Entry) -> list[str]:
     if why := objections(state, entry):
         return why
     event = entry.event
-    if effect := _EFFECTS.get(event.type):
-        effect(state, state.size, event)
+    state.clock = max(state.clock, event.time)
+    if (effect := _EFFECTS.get(event.type)) is not None:
+        effect(state, state.size, entry)
+    if event.type not in TELEMETRY:
+        state.kept.append(state.size)
+    if entry.envelope is not None:
+        state.signed.add(event.id)
     if event.causation is not None:
         state.causations[event.causation] = state.size
-    state.size += 1
+    _advance(state)
     return []
 
 
-def _opened(state: State, index: int, event: Event) -> None:
-    state.origin, state.id = event.data["origin"], event.id
+def skip(state: State, index: int) -> None:
+    """Pass over an entry whose body retention has dropped. That it may be absent, only a later entry can say."""
+    _require_next(state, index)
+    if state.skipped and state.skipped[-1][1] == index:
+        state.skipped[-1] = (state.skipped[-1][0], index + 1)
+    else:
+        state.skipped.append((index, index + 1))
+    _advance(state)
 
 
-def _registered(state: State, index: int, event: Event) -> None:
-    data = event.data
+def _require_next(state: State, index: int) -> None:
+    if index != state.size:
+        raise ValueError(f"entry {index} after {state.size} entries: the fold takes them in order")
+
+
+def _advance(state: State) -> None:
+    state.size += 1
+    if state.size % MARK_EVERY == 0:
+        state.marks.append(state.clock)
+
+
+def _opened(state: State, index: int, entry: Entry) -> None:
+    state.origin, state.id = entry.event.data["origin"], entry.event.id
+
+
+# -- people and policies
+
+
+def _registered(state: State, index: int, entry: Entry) -> None:
+    data = entry.event.data
     roles = frozenset(Role(role) for role in data["roles"])
-    state.people[data["actor"]] = Person(data["actor"], data["public_key"], roles)
+    state.people[data["actor"]] = Person(data["actor"], data["person"], data["public_key"], roles)
+    state.keys[data["public_key"]] = data["actor"]
 
 
-def _adopted(state: State, index: int, event: Event) -> None:
-    adopted = AdoptedPolicy.of(event)
-    state.policies[adopted.digest] = adopted
+def _rotated(state: State, index: int, entry: Entry) -> None:
+    data = entry.event.data
+    state.people[data["actor"]] = replace(state.people[data["actor"]], public_key=data["public_key"])
+    state.keys[data["public_key"]] = data["actor"]
 
 
-def _started(state: State, index: int, event: Event) -> None:
-    data = event.data
-    state.runs[data["run"]] = Run(data["run"], data["model"], event.refs["manifest"], event.actor, {event.actor})
+def _revoked(state: State, index: int, entry: Entry) -> None:
+    actor = entry.event.data["actor"]
+    state.people[actor] = replace(state.people[actor], public_key=None, roles=frozenset())
+
+
+def _granted(state: State, index: int, entry: Entry) -> None:
+    person = state.people[entry.event.data["actor"]]
+    roles = person.roles.union(map(Role, entry.event.data["roles"]))
+    state.people[person.actor] = replace(person, roles=roles)
+
+
+def _ungranted(state: State, index: int, entry: Entry) -> None:
+    person = state.people[entry.event.data["actor"]]
+    roles = person.roles.difference(map(Role, entry.event.data["roles"]))
+    state.people[person.actor] = replace(person, roles=roles)
+
+
+def _adopted(state: State, index: int, entry: Entry) -> None:
+    policy = AdoptedPolicy.of(entry.event)
+    current = state.in_force.get(policy.name)
+    if current == policy:
+        return
+    so_far = state.pending.pop(policy.digest, policy).adopted_by
+    policy = replace(policy, adopted_by=(*so_far, entry.event.actor))
+    if current is not None and len(policy.adopted_by) < current.approvals_min:
+        state.pending[policy.digest] = policy
+        return
+    state.policies[policy.digest] = state.in_force[policy.name] = policy
+
+
+# -- runs and verdicts
+
+
+def _started(state: State, index: int, entry: Entry) -> None:
+    event, data = entry.event, entry.event.data
+    author = state.person(event.actor)
+    state.runs[data["run"]] = Run(data["run"], data["model"], event.refs["manifest"], event.actor, {author})
     state.models.setdefault(data["model"], Model(data["model"]))
 
 
-def _worked(state: State, index: int, event: Event) -> None:
-    made = event.refs.get("model", event.refs["data"])
-    state.makers.setdefault(made, set()).add(event.actor)
-    state.runs[event.data["run"]].makers.add(event.actor)
+def _worked(state: State, index: int, entry: Entry) -> None:
+    event, nobody = entry.event, frozenset[str]()
+    person = state.person(event.actor)
+    admitted = event.type == "data.admitted"  # whatever else it names, it makes the data, and of nothing
+    made = event.refs["data" if admitted else "model"]
+    of = () if admitted else ("data", "parent")
+    sources = (state.makers.get(event.refs.get(name, ""), nobody) for name in of)
+    state.makers[made] = state.makers.get(made, nobody).union({person}, *sources)
+    state.runs[event.data["run"]].makers.add(person)
 
 
-def _finished(state: State, index: int, event: Event) -> None:
-    state.runs[event.data["run"]].outcome = event.data["outcome"]
+def _finished(state: State, index: int, entry: Entry) -> None:
+    state.runs[entry.event.data["run"]].outcome = entry.event.data["outcome"]
 
 
-def _judged(state: State, index: int, event: Event) -> None:
-    data, refs = event.data, event.refs
-    state.models[data["model"]].verdicts.append(
-        GivenVerdict(
-            digest=refs["verdict"],
-            run=data["run"],
-            candidate=refs["model"],
-            twin=refs["parent"],
-            data=refs["data"],
-            policy=refs["policy"],
-            evidence=tuple(refs["evidence"]),
-            split=data["split"],
-            passed=data["passed"],
-            objections=tuple(data["objections"]),
-            lineage=refs.get("lineage"),
-            index=index,
-        )
+def _judged(state: State, index: int, entry: Entry) -> None:
+    data, refs = entry.event.data, entry.event.refs
+    verdict = GivenVerdict(
+        digest=refs["verdict"],
+        run=data["run"],
+        candidate=refs["model"],
+        twin=refs["parent"],
+        data=refs["data"],
+        policy=refs["policy"],
+        evidence=tuple(refs["evidence"]),
+        split=data["split"],
+        passed=data["passed"],
+        rules=data["rules"],
+        objections=dict(data["objections"]),
+        lineage=refs.get("lineage"),
+        index=index,
+    )
+    model = state.models[data["model"]]
+    model.verdicts.append(verdict)
+    model.by_digest.setdefault(verdict.digest, verdict)
+    state.runs[verdict.run].makers.add(state.person(entry.event.actor))
+
+
+def _self_tested(state: State, index: int, entry: Entry) -> None:
+    event, data, refs = entry.event, entry.event.data, entry.event.refs
+    what = (data["run"], data["model"], refs["policy"], refs["report"])
+    state.self_tests.append(SelfTest(*what, data["refused"], data["of"], event.time, index))
+
+
+def _waived(state: State, index: int, entry: Entry) -> None:
+    event, data = entry.event, entry.event.data
+    digest = event.refs["model"]
+    state.waivers[digest, data["rule"]] = Waiver(
+        event=event.id,
+        model=data["model"],
+        digest=digest,
+        rule=data["rule"],
+        verdict=event.refs["verdict"],
+        reason=data["reason"],
+        control=data["control"],
+        granted_by=event.actor,
+        granted_at=event.time,
+        expires=data["expires"],
+        before=data["before"],
+        after=data["after"],
+        index=index,
     )
 
 
-def _proposed(state: State, index: int, event: Event) -> None:
+# -- releases
+
+
+def _proposed(state: State, index: int, entry: Entry) -> None:
+    event = entry.event
     model = state.models[event.data["model"]]
-    verdict = model.verdict(event.refs["verdict"])
-    assert verdict is not None  # the rule asked for it
-    made = (state.makers.get(digest, set()) for digest in (verdict.candidate, verdict.twin, verdict.data))
+    verdict = model.by_digest[event.refs["verdict"]]
     model.releases[event.data["number"]] = Release(
         number=event.data["number"],
         model=model.name,
@@ -98,59 +217,145 @@ def _proposed(state: State, index: int, event: Event) -> None:
         verdict=verdict.digest,
         policy=verdict.policy,
         author=event.actor,
-        makers=frozenset({event.actor}.union(state.runs[verdict.run].makers, *made)),
+        makers=makers(state, verdict) | {state.person(event.actor)},
         status=Status.PROPOSED,
         proposed_at=event.time,
+        waivers=tuple(sorted(verdict.objections)),
         changed_at=event.time,
+        index=index,
     )
 
 
-def _approved(state: State, index: int, event: Event) -> None:
+def _approved(state: State, index: int, entry: Entry) -> None:
+    event = entry.event
     release = state.models[event.data["model"]].releases[event.data["number"]]
-    release.approvals.append(event.actor)
+    assurance = Assurance.SIGNED if entry.envelope is not None else Assurance.SERVER_ATTESTED
+    person = state.person(event.actor)
+    release.approvals.append(Approval(event.actor, person, assurance, event.data["reason"], event.time, index))
     if len(release.approvals) >= state.policies[release.policy].approvals_min:
         release.status, release.changed_at = Status.APPROVED, event.time
 
 
-def _shifted(state: State, index: int, event: Event) -> None:
+def _shifted(state: State, index: int, entry: Entry) -> None:
+    event = entry.event
     model = state.models[event.data["model"]]
     release = model.releases[event.data["number"]]
-    release.share, release.changed_at = float(event.data["share"]), event.time
-    if release.share < 1:
-        release.status = Status.CANARY
+    share = float(event.data["share"])
+    if share < 1:
+        _stands(state, index, entry, release, Status.CANARY, share)
         return
     if (before := model.live) is not None:
-        before.status, before.share, before.changed_at = Status.RETIRED, 0.0, event.time
-    release.status, release.live_at = Status.LIVE, index
+        _stands(state, index, entry, before, Status.RETIRED, 0.0)
+    _stands(state, index, entry, release, Status.LIVE, 1.0)
+    release.live_at = index
 
 
-def _rolled_back(state: State, index: int, event: Event) -> None:
-    model = state.models[event.data["model"]]
-    release = model.releases[event.data["number"]]
-    release.status, release.share, release.changed_at = Status.ROLLED_BACK, 0.0, event.time
-    target = model.releases[event.data["to"]]
+def _rolled_back(state: State, index: int, entry: Entry) -> None:
+    model = state.models[entry.event.data["model"]]
+    _stands(state, index, entry, model.releases[entry.event.data["number"]], Status.ROLLED_BACK, 0.0)
+    target = model.releases[entry.event.data["to"]]
     if target.status is not Status.LIVE:
-        target.status, target.share, target.changed_at = Status.LIVE, 1.0, event.time
+        _stands(state, index, entry, target, Status.LIVE, 1.0)
 
 
-def _sealed(state: State, index: int, event: Event) -> None:
-    state.models[event.data["model"]].batches.append(_summary(index, event))
+def _stands(state: State, index: int, entry: Entry, release: Release, status: Status, share: float) -> None:
+    time, history = entry.event.time, state.models[release.model].history
+    release.status, release.share, release.changed_at = status, share, time
+    # In the log's order: a clock that was set back puts nothing before what was there already.
+    history.append(Stretch(release.number, share, index, max(time, history[-1].time) if history else time))
 
 
-def _drifted(state: State, index: int, event: Event) -> None:
-    state.models[event.data["model"]].drift.append(_summary(index, event))
+# -- what was seen
 
 
-def _alarmed(state: State, index: int, event: Event) -> None:
-    data = event.data
-    state.models[data["model"]].alarms.append(
-        Alarm(event.id, data["model"], data["number"], data["detector"], data["cause"], event.time, data)
+def _sealed(state: State, index: int, entry: Entry) -> None:
+    _remember(state, state.models[entry.event.data["model"]].batches, index, entry.event)
+
+
+def _drifted(state: State, index: int, entry: Entry) -> None:
+    _remember(state, state.models[entry.event.data["model"]].drift, index, entry.event)
+
+
+def _remember(state: State, newest: deque[Mapping[str, Any]], index: int, event: Event) -> None:
+    if len(newest) == newest.maxlen:
+        state.causations.pop(newest[0]["causation"], None)
+    told = {"refs": dict(event.refs), "time": event.time, "index": index, "causation": event.causation}
+    newest.append({**event.data, **told})
+
+
+def _alarmed(state: State, index: int, entry: Entry) -> None:
+    event, data = entry.event, entry.event.data
+    alarm = Alarm(event.id, data["model"], data["number"], data["detector"], data["cause"], event.time, data)
+    state.alarms[alarm.event] = alarm
+    state.models[alarm.model].alarms.append(alarm)
+    if (waiver := data.get("waiver")) is not None:
+        state.told.add(waiver)
+
+
+# -- keeping
+
+
+def _attached(state: State, index: int, entry: Entry) -> None:
+    event, data = entry.event, entry.event.data
+    state.attachments.append(
+        Attachment(
+            framework=data["framework"],
+            control=data["control"],
+            title=data["title"],
+            statement=data["statement"],
+            document=event.refs.get("document"),
+            model=data.get("model"),
+            by=event.actor,
+            expires=data.get("expires"),
+            time=event.time,
+            index=index,
+        )
     )
 
 
-_EFFECTS: dict[str, Callable[[State, int, Event], None]] = {
+def _held(state: State, index: int, entry: Entry) -> None:
+    event, data = entry.event, entry.event.data
+    state.holds[data["hold"]] = Hold(data["hold"], data["scope"], data["reason"], event.actor, event.time, index)
+
+
+def _lifted(state: State, index: int, entry: Entry) -> None:
+    del state.holds[entry.event.data["hold"]]
+
+
+def _dropped(state: State, index: int, entry: Entry) -> None:
+    ranges = [(start, end) for start, end in entry.event.data["entries"]]
+    state.absent = sorted([*state.absent, *ranges])
+    for model in state.models.values():
+        for newest in (model.batches, model.drift):
+            _forget(state, newest, ranges)
+
+
+def _forget(state: State, newest: deque[Mapping[str, Any]], ranges: list[tuple[int, int]]) -> None:
+    """Remember no more of what is dropped than a reader who comes when it is gone."""
+    for told in [told for told in newest if any(start <= told["index"] < end for start, end in ranges)]:
+        newest.remove(told)
+        state.causations.pop(told["causation"], None)
+
+
+def _described(state: State, index: int, entry: Entry) -> None:
+    person, commitments = entry.event.data["person"], entry.event.data["commitments"]
+    state.commitments |= dict.fromkeys(commitments, person)
+    state.subjects.setdefault(person, set()).update(commitments)
+
+
+def _erased(state: State, index: int, entry: Entry) -> None:
+    for commitment in entry.event.data["commitments"]:
+        state.erased[commitment] = index
+        state.subjects[state.commitments[commitment]].discard(commitment)
+
+
+_EFFECTS: Mapping[str, Callable[[State, int, Entry], None]] = {
     "ledger.opened": _opened,
     "key.registered": _registered,
+    "key.rotated": _rotated,
+    "key.revoked": _revoked,
+    "role.granted": _granted,
+    "role.revoked": _ungranted,
     "policy.adopted": _adopted,
     "run.started": _started,
     "run.finished": _finished,
@@ -158,6 +363,8 @@ _EFFECTS: dict[str, Callable[[State, int, Event], None]] = {
     "model.trained": _worked,
     "model.pruned": _worked,
     "verdict.given": _judged,
+    "gates.self_tested": _self_tested,
+    "waiver.granted": _waived,
     "release.proposed": _proposed,
     "release.approved": _approved,
     "traffic.shifted": _shifted,
@@ -165,8 +372,10 @@ _EFFECTS: dict[str, Callable[[State, int, Event], None]] = {
     "batch.sealed": _sealed,
     "drift.reported": _drifted,
     "alarm.raised": _alarmed,
+    "document.attached": _attached,
+    "hold.placed": _held,
+    "hold.lifted": _lifted,
+    "retention.applied": _dropped,
+    "subject.described": _described,
+    "subject.erased": _erased,
 }
-
-
-def _summary(index: int, event: Event) -> dict[str, Any]:
-    return {**event.data, "refs": dict(event.refs), "time": event.time, "index": index}

@@ -24,10 +24,12 @@ from pruneguard import canonical
 from pruneguard.errors import InvalidInputError, UnavailableError
 from pruneguard.files import appearing
 from pruneguard.ledger import dsse, notes
-from pruneguard.ledger.events import PAYLOAD_TYPE, Event
+from pruneguard.ledger.events import PAYLOAD_TYPE, Event, key_proof
+from pruneguard.ledger.shapes import is_name
 
 _SIGNER = "signer/v1"
 _LOG_KEY = "log-key/v1"
+_LOCKED = b"ENCRYPTED PRIVATE KEY"
 _NEW_AND_PRIVATE = os.O_WRONLY | os.O_CREAT | os.O_EXCL
 
 
@@ -43,12 +45,24 @@ class Signer:
         """Base64 of the 32 bytes, as `key.registered` names it."""
         return base64.b64encode(self.key.public_key().public_bytes_raw()).decode()
 
+    @property
+    def fingerprint(self) -> str:
+        """The first 12 characters of the key's digest, in hexadecimal: enough for people to tell keys apart."""
+        return self._keyid.removeprefix("sha256:")[:12]
+
+    def prove(self, ledger: str) -> str:
+        """What `key.rotated` carries: this key's own signature that it is the actor's, in the ledger of that id."""
+        return base64.b64encode(self.key.sign(key_proof(ledger, self.actor, self.public_key))).decode()
+
     def sign(self, event: Event) -> dsse.Envelope:
         """The event in an envelope. Raises InvalidInputError when it names another actor."""
         if event.actor != self.actor:
             raise InvalidInputError(f"{self.actor!r} cannot sign what {event.actor!r} does; use that person's own key")
-        keyid = canonical.digest(self.key.public_key().public_bytes_raw())
-        return dsse.Envelope.sign(event.encode(), PAYLOAD_TYPE, keyid=keyid, key=self.key)
+        return dsse.Envelope.sign(event.encode(), PAYLOAD_TYPE, keyid=self._keyid, key=self.key)
+
+    @property
+    def _keyid(self) -> str:
+        return canonical.digest(self.key.public_key().public_bytes_raw())
 
 
 @dataclass(frozen=True, slots=True)
@@ -65,13 +79,28 @@ class LogKey:
 
 def new_signer(path: Path, actor: str, *, passphrase: bytes | None = None) -> Signer:
     """Make a key for `actor` and keep it at `path`. Raises InvalidInputError when something is there already."""
+    if not is_name(actor):
+        raise InvalidInputError(
+            f"{actor!r} is no name for an actor; use 1 to 64 of a-z 0-9 . _ - and begin with a letter or digit"
+        )
     signer = Signer(actor, Ed25519PrivateKey.generate())
     _write(path, _SIGNER, actor, signer.key, passphrase)
     return signer
 
 
+def is_locked(path: Path) -> bool:
+    """Whether it takes a passphrase to open the key file at `path`; False for what is no key file."""
+    try:
+        return _LOCKED in path.read_bytes()
+    except OSError:
+        return False
+
+
 def load_signer(path: Path, *, passphrase: bytes | None = None) -> Signer:
-    """Raises UnavailableError when absent, InvalidInputError when it is not such a key or not private to its owner."""
+    """The signer in a key file; `passphrase` is for one that is locked.
+
+    Raises UnavailableError when absent, InvalidInputError when it is not such a key or not private to its owner.
+    """
     return Signer(*_read(path, _SIGNER, passphrase))
 
 
@@ -113,7 +142,8 @@ def _read(path: Path, kind: str, passphrase: bytes | None) -> tuple[str, Ed25519
         document = json.loads(content)
         if document["kind"] != kind:
             raise InvalidInputError(f"{path} is a {document['kind']!r} file; expected {kind!r}")
-        key = load_pem_private_key(document["private_key"].encode(), passphrase)
+        pem = document["private_key"].encode()
+        key = load_pem_private_key(pem, passphrase if _LOCKED in pem else None)
         owner, public = str(document["owner"]), document["public_key"]
     except (ValueError, TypeError, KeyError, AttributeError) as error:  # a wrong or missing passphrase is among them
         raise InvalidInputError(f"{path}: not a key this passphrase opens: {error}") from error

@@ -1,36 +1,98 @@
 """Who may do what, when: every reason for which an entry may not take effect. Pure, as the fold is that asks here.
 
-The ledger asks before it appends, and the fold asks again for every reader. A rule may become stricter only about what
-no ledger holds yet: what an older one let in must not turn into a violation.
+The ledger asks before it appends, and the fold asks again for every reader; what breaks a rule is recorded as a
+violation and changes nothing. `now` is the later of the clock (the latest time of any entry that took effect) and the
+event's own time. A person may have several accounts (actors); duties are about persons.
+
+Every entry
+ 1. The first to take effect is `ledger.opened`, unsigned and by `monitor`; nothing does before it, and it does once.
+ 2. Each digest and field is of the kind that the catalogue names; what the type needs is there.
+ 3. A causation id has happened once. Of batch.sealed and drift.reported, only the newest 1,000 and 100 that took effect
+    for the model are remembered, until retention drops them.
+ 4. A signature is by the key that the actor has at this position (the very first key.registered: by the key that it
+    registers), the event names this ledger, and no signed event before it has its id.
+ 5. A person's act is signed (`events.SIGNED`). release.approved, traffic.shifted and release.rolled_back may come
+    unsigned: by a person they then say `assurance` "server-attested"; signed or by `monitor`, they do not say it.
+
+People (`people.py`)
+ 6. key.registered: the first names its own actor, with the role admin. Every other is by an admin who is another person
+    than the one named. The actor has no key now, and if it had one, it is of the same person. Neither actor nor person
+    is `monitor`, and no actor looks like another or like `monitor`, no person like another or like it: two names look
+    alike when they are equal once 0 is read as o, 1 and i as l, and . _ - are left out. The key was never anybody's
+    before.
+ 7. key.rotated: by the actor named. The new key was never anybody's before; `proof` is its signature (`key_proof`).
+ 8. key.revoked: by an admin or the actor named, who has a key and is not the last admin. The roles go with the key.
+ 9. role.granted: by an admin who is another person; the actor has a key and none of these roles.
+10. role.revoked: by an admin who is another person; the actor has all of these roles and is not the last admin.
+11. Nobody is admin and approver at once, over all accounts of a person.
+12. policy.adopted: by an approver. A digest keeps its terms. Where another policy of the name is in force, the version
+    is higher, and this person has not adopted it yet. It comes into force when as many persons adopted it as the policy
+    in force then asks approvals for; the first of a name does at once. Adopting again what is in force changes nothing.
+
+Releases (`promotion.py`)
+13. run.started: by an engineer; the run is new.
+14. Work on a run (run.finished, data.admitted, model.trained, model.pruned, verdict.given, gates.self_tested): by an
+    engineer; the run is of this model and has not ended. Whoever starts, admits, trains, prunes or judges is a maker
+    of the run.
+15. model.trained and model.pruned: the data, and a parent that is named, are known to have been made. Whoever admits
+    data or makes a model is its maker, and so are the makers, by then, of the data and parent it is made of.
+16. verdict.given: its policy is or was in force; candidate, parent and data are known to have been made. `passed` is so
+    exactly where there are rules and no objections, and no more objections than rules. Where a digest comes again for
+    the model, the first one counts.
+17. gates.self_tested: the policy is or was in force; refused is at most of.
+18. waiver.granted: by an approver who is not a maker of the verdict's run, candidate, twin or data. The verdict is on
+    record for the model, is about the candidate and on the release split; its objection to the rule is not "no
+    evidence"; its policy allows waivers. `expires` is after now, by 90 days at most. `before` is the rules passed of
+    the rules checked, `after` is one more. A second waiver of the digest and rule is by another person than the one
+    before.
+19. release.proposed: by an engineer; the verdict is on record for the model, is about the candidate and on the release
+    split; its policy is the one in force of its name. It passed, or its policy allows waivers and for each objection
+    the newest waiver of digest and rule has not lapsed now; then the release rests on those waivers, and on what
+    extends them. The number is the model's next.
+20. release.approved: by an approver who is not a maker (at its proposal: the proposer, and the makers of the verdict's
+    run, candidate, twin and data) and has not approved it; the release is proposed; no waiver it rests on has lapsed;
+    unsigned only where its policy says so. With as many approvals as its policy asks for, it is approved.
+21. traffic.shifted: by `monitor` or an operator; the release is approved or in canary, no other is in canary, no waiver
+    it rests on has lapsed; unsigned by a person only where its policy says so. A share of 1 makes it live.
+22. release.rolled_back: of a canary to the live version, or of the live version to the last one to go live of those
+    that gave way, which `to` names. By an operator; or by `monitor` for an alarm about this release that it names: of
+    the detector "waiver" where the policy's on_lapse is "roll back", of any other where its on_decay is.
+23. batch.sealed, drift.reported, alarm.raised: by `monitor`, about a release. An alarm's event id is new. An alarm of
+    the detector "waiver", and no other, names a waiver: one that the release rests on, that has lapsed, and whose lapse
+    has raised no alarm.
+
+Keeping (`keeping.py`)
+24. document.attached: by anybody with a key. It names a document or states something, has not expired now, and a model
+    that it names is known.
+25. hold.placed: by an auditor or admin; no hold of the name stands. hold.lifted: by an auditor or admin; one stands.
+26. retention.applied: by an admin. Only telemetry (batch.sealed, drift.reported) is dropped, at least 183 days old:
+    `before` is that much before now. Every range lies in what took effect as telemetry, is not absent already, and ends
+    at or before the last multiple of 256 entries by which the clock had not come to `before`. No hold on telemetry or
+    all stands. (Decisions carry every later one and are kept as long as the ledger: longer than 10 years.)
+27. subject.described: by an auditor or admin; none of the commitments was ever on record before.
+28. subject.erased: by an auditor or admin; every commitment is on record and none is erased already. No hold stands on
+    all, or on a subject that one of the commitments was recorded for.
 """
 
-import base64
-import binascii
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 
-from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PublicKey
+from pruneguard.ledger import keeping, people, promotion
+from pruneguard.ledger.events import CATALOGUE, CLICKED, SIGNED, Entry
+from pruneguard.ledger.people import MONITOR, public_key
+from pruneguard.ledger.state import State
 
-from pruneguard.ledger.events import SIGNED, Entry, Event
-from pruneguard.ledger.state import AdoptedPolicy, Release, Role, State, Status
-from pruneguard.policy import Action
-
-MONITOR = "monitor"
-"""The actor of what the service does by itself: it seals, raises alarms, and does what the policy says follows."""
+__all__ = ["MONITOR", "objections", "public_key", "signature_objections"]
 
 
 def objections(state: State, entry: Entry) -> list[str]:
     """Every reason for which this entry may not take effect now; an empty list means that it may."""
     event = entry.event
-    found: list[str] = []
-    try:
-        found += signature_objections(state, entry)
-        if event.causation is not None and event.causation in state.causations:
-            before = state.causations[event.causation]
-            found.append(f"{event.type}: {event.causation!r} has happened already, at {before}")
-        if (rule := _RULES.get(event.type)) is not None:
-            found += [f"{event.type}: {reason}" for reason in rule(state, entry)]
-    except (KeyError, TypeError, ValueError, AttributeError) as error:
-        found.append(f"{event.type}: malformed: {type(error).__name__} {error}")
+    found = [f"{event.type}: {reason}" for reason in CATALOGUE[event.type].objections(event.refs, event.data)]
+    if found:
+        return found  # no rule reads a field that is not what it must be
+    found += (f"{event.type}: {reason}" for reason in _out_of_place(state, entry))
+    found += signature_objections(state, entry)
+    found += (f"{event.type}: {reason}" for reason in _RULES[event.type](state, entry))
     return found
 
 
@@ -41,216 +103,45 @@ def signature_objections(state: State, entry: Entry) -> Iterator[str]:
         if event.type in SIGNED:
             yield f"{event.type}: only a person's own signature makes this event; it has none"
         return
-    person = state.people.get(event.actor)
+    known = state.people.get(event.actor)
+    key = known.public_key if known else None
     if event.type == "key.registered" and not state.people:
         key = event.data["public_key"]  # the first key vouches for itself: whoever opens a ledger administers it
-    elif person is None:
+    if key is None:
         yield f"{event.type}: {event.actor!r} has no key; an admin registers one with `pruneguard keys register`"
-        return
-    else:
-        key = person.public_key
-    if not entry.envelope.verified_by(public_key(key)):
+    elif not entry.envelope.verified_by(public_key(key)):
         yield f"{event.type}: the signature is not {event.actor!r}'s"
     elif event.ledger != state.id:
         yield f"{event.type}: signed for the ledger {event.ledger!r}, and this one is {state.id!r}"
+    elif event.id in state.signed:
+        yield f"{event.type}: this very act has happened already; sign a new one"
 
 
-def public_key(text: str) -> Ed25519PublicKey:
-    """A public key out of its base64. Raises ValueError when it is not 32 bytes."""
-    try:
-        return Ed25519PublicKey.from_public_bytes(base64.b64decode(text, validate=True))
-    except binascii.Error as error:
-        raise ValueError(f"not a public key: {error}") from error
+def _out_of_place(state: State, entry: Entry) -> Iterator[str]:
+    event = entry.event
+    if not state.id and event.type != "ledger.opened":
+        yield "this ledger was not opened yet"
+    if event.causation is not None and (before := state.causations.get(event.causation)) is not None:
+        yield f"{event.causation!r} has happened already, at {before}"
+    if event.type in CLICKED:
+        clicked = entry.envelope is None and event.actor != MONITOR
+        said = event.data.get("assurance")
+        if clicked and said is None:
+            yield 'without a signature it must say assurance: "server-attested"'
+        if not clicked and said is not None:
+            yield f"assurance is {said!r}; only a person's act without a signature says so"
 
 
 def _may_open(state: State, entry: Entry) -> Iterator[str]:
-    if state.origin:
+    if state.id:
         yield f"this ledger was opened already, as {state.origin!r}"
+    if entry.envelope is not None or entry.event.actor != MONITOR:
+        yield f"only {MONITOR!r} opens a ledger, without a signature"
 
 
-def _may_register(state: State, entry: Entry) -> Iterator[str]:
-    actor, data = entry.event.actor, entry.event.data
-    roles = {Role(role) for role in data["roles"]}
-    public_key(data["public_key"])
-    if data["actor"] == MONITOR:
-        yield f"{MONITOR!r} is the service's own name; nobody has a key for it"
-    if not state.people:
-        if data["actor"] != actor or Role.ADMIN not in roles:
-            yield "the first key must be its own actor's, with the role admin"
-        return
-    if not state.may(actor, Role.ADMIN):
-        yield f"{actor!r} is not an admin"
-    if data["actor"] == actor:
-        yield f"{actor!r} may not grant roles to themselves"
-    if data["actor"] in state.people:
-        yield f"{data['actor']!r} has a key already"
-    if any(person.public_key == data["public_key"] for person in state.people.values()):
-        yield "this key belongs to another person already"
-    if Role.ADMIN in roles and Role.APPROVER in roles:
-        yield "an admin cannot approve"
-
-
-def _may_adopt(state: State, entry: Entry) -> Iterator[str]:
-    actor, data = entry.event.actor, entry.event.data
-    if not state.may(actor, Role.APPROVER):
-        yield f"{actor!r} is not an approver"
-    if type(data["version"]) is not int:
-        yield f"a policy's version is a whole number, not {data['version']!r}"
-    if type(data["approvals_min"]) is not int or data["approvals_min"] < 1:
-        yield "a policy asks for at least one approval"
-    before = state.policies.get(entry.event.refs["policy"])
-    if before and before != AdoptedPolicy.of(entry.event):
-        yield "this policy was adopted with other terms; a changed policy is another document"
-
-
-def _may_start(state: State, entry: Entry) -> Iterator[str]:
-    actor, data = entry.event.actor, entry.event.data
-    if not state.may(actor, Role.ENGINEER):
-        yield f"{actor!r} is not an engineer"
-    if data["run"] in state.runs:
-        yield f"run {data['run']!r} exists already"
-
-
-def _may_work(state: State, entry: Entry) -> Iterator[str]:
-    actor, data = entry.event.actor, entry.event.data
-    run = state.runs.get(data["run"])
-    if not state.may(actor, Role.ENGINEER):
-        yield f"{actor!r} is not an engineer"
-    if run is None:
-        yield f"no run {data['run']!r}"
-    elif run.model != data["model"]:
-        yield f"run {run.id!r} is about {run.model!r}, not {data['model']!r}"
-    elif run.outcome is not None:
-        yield f"run {run.id!r} ended: {run.outcome}"
-
-
-def _may_judge(state: State, entry: Entry) -> Iterator[str]:
-    yield from _may_work(state, entry)
-    data, refs = entry.event.data, entry.event.refs
-    if refs["policy"] not in state.policies:
-        yield f"policy {refs['policy']} was never adopted"
-    for what in ("model", "parent", "data"):
-        if refs[what] not in state.makers:
-            yield f"no run on record made the {what} {refs[what]}"
-    if not isinstance(data["passed"], bool) or (data["passed"] and data["objections"]):
-        yield f"passed is {data['passed']!r} with the objections {data['objections']!r}"
-
-
-def _may_propose(state: State, entry: Entry) -> Iterator[str]:
-    event = entry.event
-    model = state.models.get(event.data["model"])
-    verdict = model.verdict(event.refs["verdict"]) if model else None
-    if not state.may(event.actor, Role.ENGINEER):
-        yield f"{event.actor!r} is not an engineer"
-    if verdict is None:
-        yield f"no verdict {event.refs['verdict']} on {event.data['model']!r}"
-    elif verdict.candidate != event.refs["model"]:
-        yield f"the verdict is about {verdict.candidate}, not {event.refs['model']}"
-    elif verdict.split != "release":
-        yield f"the verdict rests on the {verdict.split!r} split; only the release split, opened once, can release"
-    elif not verdict.passed:
-        yield f"the verdict is a no: {', '.join(verdict.objections)}"
-    elif (newer := state.superseding(verdict.policy)) is not None:
-        yield f"the verdict rests on a policy that {newer.name!r} version {newer.version} has replaced; judge again"
-    number = len(model.releases) + 1 if model else 1
-    if type(event.data["number"]) is not int or event.data["number"] != number:
-        yield f"the next release has number {number}, not {event.data['number']}"
-
-
-def _may_approve(state: State, entry: Entry) -> Iterator[str]:
-    event = entry.event
-    release = _release(state, event)
-    if release is None:
-        yield _no_release(event)
-        return
-    if not state.may(event.actor, Role.APPROVER):
-        yield f"{event.actor!r} is not an approver"
-    if event.actor in release.makers:
-        yield f"{event.actor!r} made this release; somebody else must approve it"
-    if event.actor in release.approvals:
-        yield f"{event.actor!r} has approved it already"
-    if release.status is not Status.PROPOSED:
-        yield f"release {release.number} is {release.status}, not proposed"
-    if not str(event.data["reason"]).strip():
-        yield "an approval needs a reason"
-
-
-def _may_shift(state: State, entry: Entry) -> Iterator[str]:
-    event = entry.event
-    release = _release(state, event)
-    if release is None:
-        yield _no_release(event)
-        return
-    if event.actor != MONITOR and not state.may(event.actor, Role.OPERATOR):
-        yield f"{event.actor!r} is not an operator"
-    share = float(event.data["share"])
-    if not 0 < share <= 1:
-        yield f"a share of {event.data['share']}; expected more than 0 and at most 1"
-    if release.status not in (Status.APPROVED, Status.CANARY):
-        yield f"release {release.number} is {release.status}; only an approved release takes traffic"
-    other = state.models[release.model].canary
-    if other is not None and other.number != release.number:
-        yield f"release {other.number} is in canary; finish it first"
-
-
-def _may_roll_back(state: State, entry: Entry) -> Iterator[str]:
-    event = entry.event
-    release = _release(state, event)
-    if release is None:
-        yield _no_release(event)
-        return
-    if event.actor == MONITOR:
-        alarm = next((a for a in state.models[release.model].alarms if a.event == event.data.get("alarm")), None)
-        if alarm is None or alarm.number != release.number:
-            yield "a monitor rolls back for an alarm about this release, and names it"
-        if state.policies[release.policy].on_decay != Action.ROLL_BACK.value:
-            yield "the policy does not let a monitor roll back"
-    elif not state.may(event.actor, Role.OPERATOR):
-        yield f"{event.actor!r} is not an operator"
-    if not str(event.data["reason"]).strip():
-        yield "a rollback needs a reason"
-    if release.status not in (Status.CANARY, Status.LIVE):
-        yield f"release {release.number} is {release.status}; there is nothing to roll back"
-        return
-    model = state.models[release.model]
-    target = model.live if release.status is Status.CANARY else model.fallback
-    if target is None or target.number != event.data["to"]:
-        yield f"release {release.number} can only go back to {target.number if target else 'nothing'}"
-
-
-def _may_observe(state: State, entry: Entry) -> Iterator[str]:
-    if entry.event.actor != MONITOR:
-        yield f"{entry.event.actor!r} is not the monitor"
-    if _release(state, entry.event) is None:
-        yield _no_release(entry.event)
-
-
-_RULES: dict[str, Callable[[State, Entry], Iterator[str]]] = {
+_RULES: Mapping[str, Callable[[State, Entry], Iterator[str]]] = {
     "ledger.opened": _may_open,
-    "key.registered": _may_register,
-    "policy.adopted": _may_adopt,
-    "run.started": _may_start,
-    "run.finished": _may_work,
-    "data.admitted": _may_work,
-    "model.trained": _may_work,
-    "model.pruned": _may_work,
-    "verdict.given": _may_judge,
-    "release.proposed": _may_propose,
-    "release.approved": _may_approve,
-    "traffic.shifted": _may_shift,
-    "release.rolled_back": _may_roll_back,
-    "batch.sealed": _may_observe,
-    "drift.reported": _may_observe,
-    "alarm.raised": _may_observe,
+    **people.RULES,
+    **promotion.RULES,
+    **keeping.RULES,
 }
-
-
-def _release(state: State, event: Event) -> Release | None:
-    model = state.models.get(event.data["model"])
-    release = model.releases.get(event.data["number"]) if model else None
-    named = event.refs.get("model")
-    return release if release and named in (None, release.digest) else None
-
-
-def _no_release(event: Event) -> str:
-    return f"no release {event.data['number']} of {event.data['model']!r} with that digest"

@@ -1,19 +1,25 @@
 """What is so, now: the values that the fold builds out of the events. Nothing else in the service is state."""
 
+from bisect import bisect_left
 from collections import deque
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
 from pruneguard.ledger.events import Event
 
+BATCHES_KEPT = 1_000
+DRIFT_KEPT = 100
+MARK_EVERY = 256
+"""Positions between two marks of the clock: the entries of one full tile."""
+
 
 class Role(StrEnum):
     ENGINEER = "engineer"  # proposes and runs
-    APPROVER = "approver"  # signs releases and policies
-    OPERATOR = "operator"  # rolls back
-    AUDITOR = "auditor"  # reads, exports, verifies
+    APPROVER = "approver"  # signs releases, policies and waivers
+    OPERATOR = "operator"  # moves traffic, rolls back
+    AUDITOR = "auditor"  # reads, exports, verifies, places holds
     ADMIN = "admin"  # registers keys; cannot approve
 
 
@@ -26,33 +32,52 @@ class Status(StrEnum):
     ROLLED_BACK = "rolled back"
 
 
+class Assurance(StrEnum):
+    """How surely an act was the person's own."""
+
+    SIGNED = "signed"
+    SERVER_ATTESTED = "server-attested"  # the service says so: a click, no signature
+
+
 @dataclass(frozen=True, slots=True)
 class Person:
-    """Who can sign: an actor's id, their Ed25519 public key (base64, 32 bytes) and roles."""
+    """An account: its actor id, the human behind it, who may have others, and what it may do.
+
+    `public_key` (base64, 32 bytes) is None once it was revoked; then there are no roles either.
+    """
 
     actor: str
-    public_key: str
+    person: str
+    public_key: str | None
     roles: frozenset[Role]
 
 
 @dataclass(frozen=True, slots=True)
 class AdoptedPolicy:
+    """A policy's terms, as `policy.adopted` tells them; the rules lie in the artefact store under `digest`."""
+
     digest: str
     name: str
     version: int
     approvals_min: int
     on_decay: str
+    server_attested: bool
+    """Whether an approval without the approver's signature counts."""
+    waivers: bool
+    """Whether a failed rule may be waived."""
+    on_lapse: str
+    adopted_by: tuple[str, ...] = field(default=(), compare=False)
 
     @classmethod
     def of(cls, event: Event) -> "AdoptedPolicy":
         """What a `policy.adopted` event says of the document that it names."""
-        data = event.data
-        return cls(event.refs["policy"], data["name"], data["version"], data["approvals_min"], data["on_decay"])
+        terms = (name for name in cls.__slots__ if name not in ("digest", "adopted_by"))
+        return cls(digest=event.refs["policy"], **{name: event.data[name] for name in terms})
 
 
 @dataclass(slots=True)
 class Run:
-    """One walk through the lifecycle. `author` signed its start; `makers` are all who made what it released."""
+    """One walk through the lifecycle. `author` signed its start; `makers` are the persons who made what it released."""
 
     id: str
     model: str
@@ -76,8 +101,49 @@ class GivenVerdict:
     split: str
     """Which rows it was measured on: `gate` for the search, `release` for the final verdict."""
     passed: bool
-    objections: tuple[str, ...]
+    rules: int
+    """How many were checked."""
+    objections: Mapping[str, str]
+    """Rule that did not pass -> failed, underpowered or no evidence."""
     lineage: str | None
+    index: int
+
+    def score(self, waived: int = 0) -> str:
+        """Rules passed of rules checked, as in 8/10, with so many of the objections waived."""
+        return f"{self.rules - len(self.objections) + waived}/{self.rules}"
+
+
+@dataclass(frozen=True, slots=True)
+class Waiver:
+    """One failed rule of one exact candidate, taken on by a person until a date. It stays failed, and is shown so."""
+
+    event: str
+    model: str
+    digest: str
+    rule: str
+    verdict: str
+    reason: str
+    control: str
+    """What is done instead of passing."""
+    granted_by: str
+    granted_at: str
+    expires: str
+    """The first moment at which it does not hold any more."""
+    before: str
+    after: str
+    index: int
+
+    def lapsed(self, clock: str) -> bool:
+        return clock >= self.expires
+
+
+@dataclass(frozen=True, slots=True)
+class Approval:
+    actor: str
+    person: str
+    assurance: Assurance
+    reason: str
+    time: str
     index: int
 
 
@@ -93,17 +159,51 @@ class Release:
     policy: str
     author: str
     makers: frozenset[str]
+    """The persons who proposed it or made its model, twin or data: none of them can approve it."""
     status: Status
     proposed_at: str
-    approvals: list[str] = field(default_factory=list)
+    waivers: tuple[str, ...] = ()
+    """The failed rules that somebody has taken on: `State.waivers` has who, and until when."""
+    approvals: list[Approval] = field(default_factory=list)
     share: float = 0.0
     changed_at: str = ""
+    index: int = 0
+    """Position of its proposal."""
     live_at: int | None = None
     """Position of the event that made it live; None while none has."""
 
     @property
     def was_live(self) -> bool:
         return self.live_at is not None
+
+    @property
+    def approvers(self) -> tuple[str, ...]:
+        return tuple(approval.actor for approval in self.approvals)
+
+
+@dataclass(frozen=True, slots=True)
+class Stretch:
+    """From `time` on, a release answers this share of the requests; 0 where it stops. Times only go on."""
+
+    number: int
+    share: float
+    index: int
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Answering:
+    """A release that took traffic at some moment, and everything it stood on."""
+
+    stretch: Stretch
+    release: Release
+    verdict: GivenVerdict
+
+    @property
+    def decided_by(self) -> tuple[int, ...]:
+        """Positions of the entries that put it there: verdict, proposal, approvals, traffic."""
+        approvals = (approval.index for approval in self.release.approvals)
+        return (self.verdict.index, self.release.index, *approvals, self.stretch.index)
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,13 +225,17 @@ class Model:
     releases: dict[int, Release] = field(default_factory=dict)
     verdicts: list[GivenVerdict] = field(default_factory=list)
     alarms: list[Alarm] = field(default_factory=list)
-    batches: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=1_000))
-    """Newest sealed batches: the event's `data` with its `refs`, `time` and `index` added."""
-    drift: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=100))
+    history: list[Stretch] = field(default_factory=list)
+    """Every change of what answers, oldest first."""
+    batches: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=BATCHES_KEPT))
+    """Newest sealed batches: the event's `data` with its `refs`, `time`, `index` and `causation` added."""
+    drift: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=DRIFT_KEPT))
+    by_digest: dict[str, GivenVerdict] = field(default_factory=dict)
+    """The first verdict of each digest."""
 
     @property
     def live(self) -> Release | None:
-        return next((r for r in self.releases.values() if r.status is Status.LIVE), None)
+        return next((r for r in reversed(self.releases.values()) if r.status is Status.LIVE), None)
 
     @property
     def canary(self) -> Release | None:
@@ -144,7 +248,62 @@ class Model:
         return max(retired, key=lambda r: r.live_at or 0, default=None)
 
     def verdict(self, digest: str) -> GivenVerdict | None:
-        return next((verdict for verdict in self.verdicts if verdict.digest == digest), None)
+        return self.by_digest.get(digest)
+
+    def standing(self, at: str) -> tuple[Answering, ...]:
+        """What answered at a moment, the largest share first. `at` is a time as events have it."""
+        shares: dict[int, Stretch] = {}
+        for stretch in self.history:
+            if stretch.time > at:
+                break
+            shares[stretch.number] = stretch
+        serving = sorted((s for s in shares.values() if s.share > 0), key=lambda s: -s.share)
+        return tuple(
+            Answering(stretch, release := self.releases[stretch.number], self.by_digest[release.verdict])
+            for stretch in serving
+        )
+
+
+@dataclass(frozen=True, slots=True)
+class SelfTest:
+    """The gates were fed bad evidence on purpose; `refused` of `of` were refused."""
+
+    run: str
+    model: str
+    policy: str
+    report: str
+    refused: int
+    of: int
+    time: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Attachment:
+    """What a person says about a control, with or without a document, until a date if there is one."""
+
+    framework: str
+    control: str
+    title: str
+    statement: str
+    document: str | None
+    model: str | None
+    by: str
+    expires: str | None
+    time: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Hold:
+    """Nothing of its scope is dropped or erased: a class of events, `subject:` and a name, or `all`."""
+
+    hold: str
+    scope: str
+    reason: str
+    by: str
+    time: str
+    index: int
 
 
 @dataclass(slots=True)
@@ -155,22 +314,92 @@ class State:
     origin: str = ""
     id: str = ""
     """Id of the event that opened the ledger: what a signed event says that it is meant for."""
+    clock: str = ""
+    """The latest time of any event that took effect. It never goes back, and expiry is judged by it."""
     people: dict[str, Person] = field(default_factory=dict)
+    keys: dict[str, str] = field(default_factory=dict)
+    """Every public key there ever was -> its actor. No key is used twice."""
+    signed: set[str] = field(default_factory=set)
+    """Ids of the signed events: what was signed once takes effect once."""
     policies: dict[str, AdoptedPolicy] = field(default_factory=dict)
+    """Every policy that is or was in force, by digest."""
+    in_force: dict[str, AdoptedPolicy] = field(default_factory=dict)
+    """The one of each name that verdicts may be released on."""
+    pending: dict[str, AdoptedPolicy] = field(default_factory=dict)
+    """Adopted by some, but not by as many persons as the policy that it would replace asks for."""
     runs: dict[str, Run] = field(default_factory=dict)
     models: dict[str, Model] = field(default_factory=dict)
-    makers: dict[str, set[str]] = field(default_factory=dict)
-    """Digest of a model or of data -> everybody who made it, in whichever run."""
+    makers: dict[str, frozenset[str]] = field(default_factory=dict)
+    """Digest of a model or of data -> every person who made it, or what it was made of."""
+    waivers: dict[tuple[str, str], Waiver] = field(default_factory=dict)
+    """Digest of a candidate and rule -> the newest waiver."""
+    alarms: dict[str, Alarm] = field(default_factory=dict)
+    """By the id of the event."""
+    told: set[str] = field(default_factory=set)
+    """Ids of the waivers whose lapse has raised its alarm."""
+    self_tests: list[SelfTest] = field(default_factory=list)
+    attachments: list[Attachment] = field(default_factory=list)
+    holds: dict[str, Hold] = field(default_factory=dict)
+    """Those that stand."""
+    commitments: dict[str, str] = field(default_factory=dict)
+    """Every commitment to a personal value that there ever was -> whose value it is."""
+    subjects: dict[str, set[str]] = field(default_factory=dict)
+    """Person -> the commitments that stand: those whose values were not erased."""
+    erased: dict[str, int] = field(default_factory=dict)
+    """Commitment -> position of the event that says its value is gone."""
+    absent: list[tuple[int, int]] = field(default_factory=list)
+    """Ranges [start, end) of entries whose bodies were dropped by retention, in order."""
+    skipped: list[tuple[int, int]] = field(default_factory=list)
+    """Ranges [start, end) of entries that this fold has not seen."""
+    kept: list[int] = field(default_factory=list)
+    """Positions that retention may never drop: every entry but the telemetry that took effect."""
+    marks: list[str] = field(default_factory=list)
+    """The clock after every 256th entry."""
     causations: dict[str, int] = field(default_factory=dict)
-    """Causation id -> position of the event it caused: a retried step finds what it did before."""
+    """Causation id -> position of the event it caused: a retried step finds what it did before.
+
+    Of telemetry, only of the newest: as many as `Model.batches` and `Model.drift` hold.
+    """
     violations: list[tuple[int, str]] = field(default_factory=list)
 
     def may(self, actor: str, role: Role) -> bool:
         person = self.people.get(actor)
         return person is not None and role in person.roles
 
+    def person(self, actor: str) -> str:
+        """Who is behind an account; the account itself where nobody registered one."""
+        known = self.people.get(actor)
+        return known.person if known else actor
+
     def superseding(self, policy: str) -> AdoptedPolicy | None:
-        """The newest adopted policy of the same name and a higher version than the one with this digest."""
-        own = self.policies[policy]
-        newer = (p for p in self.policies.values() if p.name == own.name and p.version > own.version)
-        return max(newer, key=lambda p: p.version, default=None)
+        """The policy in force that has replaced the one with this digest, if one has."""
+        newest = self.in_force[self.policies[policy].name]
+        return newest if newest.digest != policy else None
+
+    def waived(self, verdict: GivenVerdict, clock: str) -> dict[str, Waiver]:
+        """The objections of a verdict that somebody has taken on, by rule; what has lapsed by then does not count."""
+        found = {rule: self.waivers.get((verdict.candidate, rule)) for rule in verdict.objections}
+        return {rule: waiver for rule, waiver in found.items() if waiver and not waiver.lapsed(clock)}
+
+    def lapsed(self, release: Release, clock: str) -> list[Waiver]:
+        """The waivers on which a release rests and which do not hold any more."""
+        newest = (self.waivers[release.digest, rule] for rule in release.waivers)
+        return [waiver for waiver in newest if waiver.lapsed(clock)]
+
+    def settled(self, alarm: Alarm) -> bool:
+        """Whether somebody has extended the waiver whose lapse an alarm is about; no other alarm is settled so."""
+        waiver = alarm.data.get("waiver")
+        return waiver is not None and all(waiver != newest.event for newest in self.waivers.values())
+
+    def droppable(self, before: str) -> Iterator[tuple[int, int]]:
+        """Ranges of telemetry from before a time whose bodies retention may drop, in order: whole tiles' worth.
+
+        None reaches beyond the last multiple of 256 entries by which the clock had not come to `before`.
+        """
+        boundary = MARK_EVERY * bisect_left(self.marks, before)
+        stops = sorted([(at, at + 1) for at in self.kept[: bisect_left(self.kept, boundary)]] + self.absent)
+        start = 0
+        for stop, behind in [*stops, (boundary, boundary)]:
+            if start < min(stop, boundary):
+                yield start, min(stop, boundary)
+            start = max(start, behind)

@@ -21,6 +21,9 @@ monitoring:
   alpha: 0.02
   tolerance: 0.03
 on_decay: notify
+server_attested: false
+waivers: false
+on_lapse: roll back
 gates:
   - measurement: quality.accuracy
     gate: at_least
@@ -48,6 +51,7 @@ def test_a_policy_says_what_the_file_says(tmp_path: Path) -> None:
     assert (policy.name, policy.version, policy.purpose, policy.approvals_min) == ("mine", 3, "testing", 2)
     assert (policy.canary, policy.monitoring) == (Canary(0.2, 50), Monitoring(0.5, 0.02, 0.03))
     assert policy.on_decay is Action.NOTIFY
+    assert (policy.server_attested, policy.waivers, policy.on_lapse) == (False, False, Action.ROLL_BACK)
     first, second = policy.rules
     assert (first.name, first.gate, first.parameters) == ("quality.accuracy", "at_least", {"limit": 0.9})
     assert (second.name, second.subject) == ("no group pays", Subject.PRUNED)
@@ -63,6 +67,7 @@ def test_sections_left_out_have_their_defaults(tmp_path: Path) -> None:
     policy = load(tmp_path, head + tail)
     assert (policy.approvals_min, policy.canary, policy.monitoring) == (1, Canary(), Monitoring())
     assert policy.on_decay is Action.ROLL_BACK
+    assert (policy.server_attested, policy.waivers, policy.on_lapse) == (True, True, Action.NOTIFY)
 
 
 def test_comments_and_the_order_of_keys_do_not_change_the_digest(tmp_path: Path) -> None:
@@ -79,23 +84,23 @@ def test_comments_and_the_order_of_keys_do_not_change_the_digest(tmp_path: Path)
 @pytest.mark.parametrize(
     ("line", "instead", "place"),
     [
-        ("gate: at_least", "gate: at_leest", ":15: gates[1].gate: unknown gate 'at_leest'; did you mean 'at_least'?"),
-        ("gate: at_least", "gate: non_inferior", ":16: gates[1].limit: gate 'non_inferior' takes no 'limit'"),
-        ("gate: at_least\n    limit: 0.9", "gate: non_inferior\n    margin: 0.1", ":15: gates[1].gate: .*cannot judge"),
-        ("quality.accuracy", "quality.acuracy", ":14: gates[1].measurement: unknown .*did you mean 'quality.accuracy'"),
-        ("limit: 0.9", "limit: 1.1", ":16: gates[1].limit: limit is 1.1; quality.accuracy lies in 0 to 1"),
-        ("limit: 0.9", "limit: .nan", ":16: gates[1].limit: "),
-        ("limit: 0.9", "limit: high", ":16: gates[1].limit: limit is 'high'; expected a number"),
-        ("limit: 0.9", "limmit: 0.9", ":16: gates[1].limmit: gate 'at_least' takes no 'limmit'"),
-        ("    limit: 0.9\n", "", ":14: gates[1].limit: gate 'at_least' needs 'limit'"),
-        ("because: the task needs it", "becuase: x", ":14: gates[1].because: missing.*is 'becuase' on line 17 meant"),
-        ("remedy: train longer", "remedy:", ":18: gates[1].remedy: expected a text, found None"),
-        ("margin: 0.02", "margin: 1", ":22: gates[2].margin: margin is 1; expected a number above 0 and below 1"),
-        ("margin: 0.02", "margin: 0", ":22: gates[2].margin: margin is 0; expected"),
-        ("margin: 0.02", "margin: 0.02\n    alpha: 0", ":23: gates[2].alpha: alpha is 0; expected"),
-        ("margin: 0.02", "margin: 0.02\n    rows_min: 0", ":23: gates[2].rows_min: rows_min is 0; expected"),
-        ("subject: pruned", "subject: prune", ":25: gates[2].subject: expected one of .*did you mean 'pruned'"),
-        ("name: no group pays", "name: quality.accuracy", ":19: gates[2].name: a gate before this one is called"),
+        ("gate: at_least", "gate: at_leest", ":18: gates[1].gate: unknown gate 'at_leest'; did you mean 'at_least'?"),
+        ("gate: at_least", "gate: non_inferior", ":19: gates[1].limit: gate 'non_inferior' takes no 'limit'"),
+        ("gate: at_least\n    limit: 0.9", "gate: non_inferior\n    margin: 0.1", ":18: gates[1].gate: .*cannot judge"),
+        ("quality.accuracy", "quality.acuracy", ":17: gates[1].measurement: unknown .*did you mean 'quality.accuracy'"),
+        ("limit: 0.9", "limit: 1.1", ":19: gates[1].limit: limit is 1.1; quality.accuracy lies in 0 to 1"),
+        ("limit: 0.9", "limit: .nan", ":19: gates[1].limit: "),
+        ("limit: 0.9", "limit: high", ":19: gates[1].limit: limit is 'high'; expected a number"),
+        ("limit: 0.9", "limmit: 0.9", ":19: gates[1].limmit: gate 'at_least' takes no 'limmit'"),
+        ("    limit: 0.9\n", "", ":17: gates[1].limit: gate 'at_least' needs 'limit'"),
+        ("because: the task needs it", "becuase: x", ":17: gates[1].because: missing.*is 'becuase' on line 20 meant"),
+        ("remedy: train longer", "remedy:", ":21: gates[1].remedy: expected a text, found None"),
+        ("margin: 0.02", "margin: 1", ":25: gates[2].margin: margin is 1; expected a number above 0 and below 1"),
+        ("margin: 0.02", "margin: 0", ":25: gates[2].margin: margin is 0; expected"),
+        ("margin: 0.02", "margin: 0.02\n    alpha: 0", ":26: gates[2].alpha: alpha is 0; expected"),
+        ("margin: 0.02", "margin: 0.02\n    rows_min: 0", ":26: gates[2].rows_min: rows_min is 0; expected"),
+        ("subject: pruned", "subject: prune", ":28: gates[2].subject: expected one of .*did you mean 'pruned'"),
+        ("name: no group pays", "name: quality.accuracy", ":22: gates[2].name: a gate before this one is called"),
         ("share: 0.2", "share: 1.2", ":6: canary.share: expected a share above 0, at most 1, found 1.2"),
         ("share: 0.2", "shares: 0.2", ":6: canary.shares: unknown key; did you mean 'share'?"),
         ("requests_min: 50", "requests_min: 0", ":7: canary.requests_min: expected a whole number from 1"),
@@ -103,9 +108,13 @@ def test_comments_and_the_order_of_keys_do_not_change_the_digest(tmp_path: Path)
         ("alpha: 0.02", "alpha: 0", ":10: monitoring.alpha: expected a rate above 0"),
         ("tolerance: 0.03", "tolerance: 1", ":11: monitoring.tolerance: expected a loss of accuracy above 0"),
         ("on_decay: notify", "on_decay: panic", ":12: on_decay: expected one of \\['roll back', 'notify'\\]"),
+        ("on_lapse: roll back", "on_lapse: nothing", ":15: on_lapse: expected one of \\['roll back', 'notify'\\]"),
+        ("waivers: false", "waivers: never", ":14: waivers: expected true or false, found 'never'"),
+        ("server_attested: false", "server_attested: 0", ":13: server_attested: expected true or false, found 0"),
         ("approvals_min: 2", "approvals_min: 0", ":4: approvals_min: expected a whole number from 1"),
         ("version: 3", "version: three", ":2: version: expected a whole number from 1"),
         ("purpose: testing", "purpose: [a, b]", ":3: purpose: expected a text, found a list of 2"),
+        ("policy: mine", "policy: My policy", ":1: policy: expected 1 to 64 of a-z"),
         ("policy: mine", "polcy: mine", ":1: policy: missing.*is 'polcy' on line 1 meant"),
         ("purpose: testing", "purpose: testing\npurpose: twice", ":4: purpose: stands on line 3 already"),
     ],
@@ -166,6 +175,13 @@ def test_high_risk_is_never_looser_than_standard() -> None:
             if key in strict[name].parameters:
                 assert strict[name].parameters[key] <= standard[name].parameters[key], (name, key)
     assert load_policy("high-risk").approvals_min > load_policy("standard").approvals_min
+
+
+@pytest.mark.parametrize(("name", "lenient"), [("high-risk", False), ("standard", True), ("edge", True)])
+def test_where_risk_is_high_nothing_is_waived_and_no_click_counts(name: str, lenient: bool) -> None:
+    policy = load_policy(name)
+    assert (policy.server_attested, policy.waivers) == (lenient, lenient)
+    assert policy.approvals_min >= (1 if lenient else 2)
 
 
 @pytest.mark.parametrize("path", sorted(EXAMPLES.glob("*/policy.yaml")), ids=lambda path: path.parent.name)
