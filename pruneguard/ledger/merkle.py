@@ -12,6 +12,15 @@ from typing import TypeAlias
 ReadNode: TypeAlias = Callable[[int, int], bytes]
 """(level, index) -> the hash of that perfect subtree."""
 
+ReadRow: TypeAlias = Callable[[int, int, int], Sequence[bytes]]
+"""(level, start, end) -> the hashes start..end-1 of a stored level."""
+
+Node: TypeAlias = tuple[int, int, bytes]
+"""Level, index and hash of a perfect subtree."""
+
+TILE_HEIGHT = 8
+"""Every eighth level is stored, as C2SP tlog-tiles serves them; what lies between is hashed anew when it is needed."""
+
 EMPTY_ROOT = hashlib.sha256(b"").digest()
 
 
@@ -23,11 +32,16 @@ def node_hash(left: bytes, right: bytes) -> bytes:
     return hashlib.sha256(b"\x01" + left + right).digest()
 
 
+def parents(row: Sequence[bytes]) -> list[bytes]:
+    """The hashes of the nodes above, pair by pair; an odd one at the end waits for its sibling."""
+    return list(map(node_hash, row[::2], row[1::2]))
+
+
 @dataclass(frozen=True, slots=True)
 class Frontier:
     """All that must be kept of a tree to let it grow: the roots of its perfect subtrees, largest first.
 
-    >>> Frontier().grown(leaf_hash(b"first"))[0].root() == leaf_hash(b"first")
+    >>> Frontier().grown([leaf_hash(b"first")])[0].root() == leaf_hash(b"first")
     True
     """
 
@@ -39,37 +53,36 @@ class Frontier:
         """The frontier of the first `size` leaves, out of stored nodes."""
         return cls(size, tuple(node(level, index) for level, index in perfect_subtrees(0, size)))
 
-    def grown(self, leaf: bytes) -> tuple["Frontier", list[tuple[int, int, bytes]]]:
-        """The frontier with one more leaf, and the nodes (level, index, hash) that became known by it."""
-        hashes, index, level = list(self.hashes), self.size, 0
-        known = [(0, index, leaf)]
-        while index & 1:
-            leaf = node_hash(hashes.pop(), leaf)
-            index, level = index >> 1, level + 1
-            known.append((level, index, leaf))
-        return Frontier(self.size + 1, (*hashes, leaf)), known
+    def grown(self, leaves: Sequence[bytes]) -> tuple["Frontier", list[Node]]:
+        """The frontier with more leaves, and the nodes on stored levels above them that became known by it."""
+        waiting, row, kept, known = list(self.hashes), list(leaves), list[bytes](), list[Node]()
+        level, index = 0, self.size
+        while row or index:
+            if index & 1:
+                row.insert(0, waiting.pop())
+            if len(row) & 1:
+                kept.append(row.pop())
+            row, level, index = parents(row), level + 1, index >> 1
+            if level % TILE_HEIGHT == 0:
+                known += [(level, index + offset, value) for offset, value in enumerate(row)]
+        return Frontier(self.size + len(leaves), tuple(reversed(kept))), known
 
     def root(self) -> bytes:
         """The tree's root hash."""
         return _joined(self.hashes) if self.hashes else EMPTY_ROOT
 
 
-@dataclass(frozen=True, slots=True)
-class Levels:
-    """Every perfect subtree over some leaves, level by level."""
+def between(stored: ReadRow) -> ReadNode:
+    """Any node, out of the rows of stored levels."""
 
-    hashes: tuple[list[bytes], ...]
+    def node(level: int, index: int) -> bytes:
+        height = level % TILE_HEIGHT
+        row = stored(level - height, index << height, index + 1 << height)
+        while len(row) > 1:
+            row = parents(row)
+        return row[0]
 
-    def node(self, level: int, index: int) -> bytes:
-        return self.hashes[level][index]
-
-
-def levels(leaves: Sequence[bytes]) -> Levels:
-    """Hash all that can be hashed over these leaf hashes."""
-    rows = [list(leaves)]
-    while len(row := rows[-1]) > 1:
-        rows.append([node_hash(*pair) for pair in zip(row[::2], row[1::2], strict=False)])
-    return Levels(tuple(rows))
+    return node
 
 
 def perfect_subtrees(start: int, end: int) -> Iterator[tuple[int, int]]:

@@ -12,7 +12,7 @@ from dataclasses import dataclass
 from pruneguard.errors import InvalidInputError
 from pruneguard.ledger import merkle
 
-WIDTH = 256
+WIDTH = 1 << merkle.TILE_HEIGHT
 ENTRY_BYTES_MAX = 65_535
 _PROOF = "c2sp.org/tlog-proof@v1"
 
@@ -63,7 +63,9 @@ def hash_tiles(size: int) -> Iterator[Tile]:
 def tile_bytes(tile: Tile, node: merkle.ReadNode) -> bytes:
     """The content of a hash tile."""
     assert tile.level is not None
-    return b"".join(node(8 * tile.level, index) for index in range(tile.start, tile.start + tile.width))
+    return b"".join(
+        node(merkle.TILE_HEIGHT * tile.level, index) for index in range(tile.start, tile.start + tile.width)
+    )
 
 
 def encode_bundle(entries: Sequence[bytes]) -> bytes:

@@ -10,6 +10,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruneguard.ledger import merkle
+from tests import trees
 
 VECTORS = Path(__file__).parents[1] / "assets/merkle"
 # The tree of Certificate Transparency's own test: eight leaves, and the root after each.
@@ -51,9 +52,7 @@ def defined(leaves: list[bytes]) -> bytes:
 
 
 def grown(leaves: list[bytes]) -> merkle.Frontier:
-    frontier = merkle.Frontier()
-    for leaf in leaves:
-        frontier, _ = frontier.grown(merkle.leaf_hash(leaf))
+    frontier, _ = merkle.Frontier().grown([merkle.leaf_hash(leaf) for leaf in leaves])
     return frontier
 
 
@@ -90,13 +89,32 @@ def test_a_frontier_grows_to_the_root_that_the_definition_gives(size: int) -> No
     assert grown(leaves).root() == defined(leaves)
 
 
-@given(st.integers(0, 200))
-def test_a_frontier_is_read_back_from_the_nodes_it_left(size: int) -> None:
-    nodes, frontier = {}, merkle.Frontier()
-    for number in range(size):
-        frontier, known = frontier.grown(merkle.leaf_hash(b"%d" % number))
-        nodes.update({(level, index): value for level, index, value in known})
-    assert merkle.Frontier.read(size, lambda level, index: nodes[level, index]) == frontier
+@given(st.lists(st.integers(0, 400), max_size=6))
+def test_a_frontier_that_grows_in_pieces_leaves_the_nodes_it_is_read_back_from(widths: list[int]) -> None:
+    leaves = [merkle.leaf_hash(b"%d" % number) for number in range(sum(widths))]
+    stored, frontier = {0: leaves}, merkle.Frontier()
+    for width in widths:
+        frontier, known = frontier.grown(leaves[frontier.size : frontier.size + width])
+        for level, index, value in known:
+            row = stored.setdefault(level, [])
+            assert (level % merkle.TILE_HEIGHT, index) == (0, len(row))
+            row.append(value)
+    node = merkle.between(lambda level, start, end: stored[level][start:end])
+    assert merkle.Frontier.read(len(leaves), node) == frontier
+    assert frontier.root() == merkle.Frontier.read(len(leaves), trees.levels(leaves).node).root()
+
+
+def test_every_node_of_a_large_tree_is_found_between_the_stored_levels() -> None:
+    leaves = [merkle.leaf_hash(b"%d" % number) for number in range(70_000)]
+    _frontier, known = merkle.Frontier().grown(leaves)
+    assert [level for level, _, _ in known].count(8) == 273
+    assert [(level, index) for level, index, _ in known if level > 8] == [(16, 0)]
+    stored = {0: leaves, **{level: [value for at, _, value in known if at == level] for level in (8, 16)}}
+    node, levels = merkle.between(lambda level, start, end: stored[level][start:end]), trees.levels(leaves)
+    for level, row in enumerate(levels.hashes[:-1]):
+        for index in {0, len(row) // 2, (70_000 >> level) - 1}:
+            assert node(level, index) == row[index]
+    assert merkle.inclusion(69_999, 70_000, node) == merkle.inclusion(69_999, 70_000, levels.node)
 
 
 @given(st.data())
@@ -104,7 +122,7 @@ def test_every_leaf_is_proven_and_no_other(data: st.DataObject) -> None:
     size = data.draw(st.integers(1, 100))
     index = data.draw(st.integers(0, size - 1))
     leaves = [merkle.leaf_hash(b"%d" % number) for number in range(size)]
-    levels = merkle.levels(leaves)
+    levels = trees.levels(leaves)
     root = merkle.Frontier.read(size, levels.node).root()
     proof = merkle.inclusion(index, size, levels.node)
     for other in range(size):
@@ -116,8 +134,8 @@ def test_every_leaf_is_proven_and_no_other(data: st.DataObject) -> None:
 def test_a_log_continues_its_own_beginning_and_no_other(data: st.DataObject) -> None:
     new = data.draw(st.integers(1, 100))
     old = data.draw(st.integers(1, new))
-    levels = merkle.levels([merkle.leaf_hash(b"%d" % number) for number in range(new)])
-    forked = merkle.levels([merkle.leaf_hash(b"x%d" % number) for number in range(new)])
+    levels = trees.levels([merkle.leaf_hash(b"%d" % number) for number in range(new)])
+    forked = trees.levels([merkle.leaf_hash(b"x%d" % number) for number in range(new)])
     roots = {"old": merkle.Frontier.read(old, levels.node).root(), "new": merkle.Frontier.read(new, levels.node).root()}
     proof = merkle.consistency(old, new, levels.node)
     assert merkle.verify_consistency(old=old, new=new, old_root=roots["old"], new_root=roots["new"], proof=proof)
@@ -128,7 +146,7 @@ def test_a_log_continues_its_own_beginning_and_no_other(data: st.DataObject) -> 
 @pytest.mark.parametrize(("index", "size"), [(3, 3), (-1, 3), (0, 0)])
 def test_there_is_no_proof_of_what_is_not_there(index: int, size: int) -> None:
     with pytest.raises(ValueError, match="no leaf"):
-        merkle.inclusion(index, size, merkle.levels([]).node)
+        merkle.inclusion(index, size, trees.levels([]).node)
     assert not merkle.verify_inclusion(index=index, size=size, leaf=bytes(32), proof=[], root=bytes(32))
 
 

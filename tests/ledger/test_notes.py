@@ -150,3 +150,120 @@ def test_extension_lines_are_kept() -> None:
 def test_a_vkey_whose_id_is_another_keys_is_refused() -> None:
     with pytest.raises(InvalidInputError, match="key id"):
         notes.Verifier.parse(VKEY.replace("33d7b496", "33d7b497"))
+
+
+# C2SP signed-note, "Example".
+FOO = "example.com/foo+530d903a+AekyeRrm56hApGFkyQR4ZCbV54Id2LKaANYcrnKv3U2k"
+FOO_NOTE = (
+    "This is an example message.\n\n— example.com/foo "
+    "Uw2QOkn8srV1yJGh2VYRlL1Tnagv1YEq6TfXppzi2ONncAlTgK7Ztg1ERYNZXsYjOBH3mFXmRKuwHjG1Yu72IneyaQM=\n"
+).encode()
+
+
+def test_the_specifications_example_is_accepted() -> None:
+    assert notes.Note.parse(FOO_NOTE).signed_by(notes.Verifier.parse(FOO)) is not None
+
+
+def test_a_note_may_hold_every_character_that_the_format_allows() -> None:
+    note = notes.sign(
+        "delete \x7f, next line \x85\nempty line below\n\n\N{EM DASH} not a signature\n", name="x", key=KEY
+    )
+    assert notes.Note.parse(note.encode()) == note
+    assert note.signed_by(notes.verifier_of("x", KEY)) is not None
+
+
+@pytest.mark.parametrize("at", [0, 1])
+def test_every_line_that_claims_to_be_ours_must_be(at: int) -> None:
+    ours = notes.Note.parse(CHECKPOINT.sign(KEY))
+    lines = [ours.signatures[0]]
+    lines.insert(at, notes.Signature(ours.signatures[0].name, ours.signatures[0].keyid, bytes(64)))
+    with pytest.raises(IntegrityError, match="does not match"):
+        notes.Note(ours.text, tuple(lines)).signed_by(notes.verifier_of(CHECKPOINT.origin, KEY))
+
+
+MLDSA = notes.new_mldsa_key()
+
+
+def cosigned(key, *, name: str = "witness.example", time: int = 1_700_000_000) -> tuple[notes.Note, notes.Verifier]:
+    log = notes.Note.parse(CHECKPOINT.sign(KEY))
+    line = notes.cosign(log, name=name, key=key, time=time)
+    return notes.Note.parse(notes.Note(log.text, (*log.signatures, line)).encode()), notes.cosigner_of(name, key)
+
+
+@pytest.mark.parametrize("key", [KEY, MLDSA], ids=["Ed25519", "ML-DSA-44"])
+def test_a_cosignature_holds_for_its_time_its_text_and_its_witness_alone(key) -> None:
+    note, witness = cosigned(key)
+    line = note.signatures[-1]
+    assert note.signed_by(witness) == line
+    assert notes.Verifier.parse(witness.vkey) == witness
+    blobs = {
+        "later": (line.time + 1).to_bytes(8) + line.blob[8:],
+        "no moment": bytes(8) + line.blob[8:],
+        "beyond time": (2**63).to_bytes(8) + line.blob[8:],
+        "shorter": line.blob[:-1],
+        "longer": line.blob + b"\0",
+        "only a time": line.blob[:8],
+        "nothing": b"",
+    }
+    assert [what for what, blob in blobs.items() if witness.verifies(note.text, blob)] == []
+    for text in (
+        note.text.replace("\n3\n", "\n4\n"),
+        note.text.replace("log.", "lag."),
+        "log.example/x\nno checkpoint\n",
+    ):
+        assert not witness.verifies(text, line.blob)
+    other = notes.Verifier("other.example", witness.kind, witness.public_key)
+    # An Ed25519 cosignature does not commit to its witness's name, which is why a key may serve one witness only.
+    assert other.verifies(note.text, line.blob) == (witness.kind == notes.COSIGNATURE)
+
+
+def test_what_an_mldsa_witness_signs_is_the_structure_of_the_specification() -> None:
+    note, witness = cosigned(MLDSA, time=7)
+    name, origin = b"witness.example", CHECKPOINT.origin.encode()
+    message = b"subtree/v1\n\0" + bytes([len(name)]) + name + (7).to_bytes(8) + bytes([len(origin)]) + origin
+    message += (0).to_bytes(8) + (3).to_bytes(8) + CHECKPOINT.root
+    blob = note.signatures[-1].blob
+    assert (len(blob), len(witness.public_key), witness.kind) == (8 + 2420, 1312, 6)
+    MLDSA.public_key().verify(blob[8:], message)
+
+
+def test_an_mldsa_cosignature_does_not_cover_extension_lines() -> None:
+    """Which is why a log should have none; the log's own signature covers them."""
+    note, witness = cosigned(MLDSA)
+    assert witness.verifies(note.text + "extension\n", note.signatures[-1].blob)
+
+
+@pytest.mark.parametrize("key", [KEY, MLDSA], ids=["Ed25519", "ML-DSA-44"])
+def test_only_a_checkpoint_is_cosigned(key) -> None:
+    note = notes.sign("something else\n", name="log.example/x", key=KEY)
+    with pytest.raises(InvalidInputError):
+        notes.cosign(note, name="witness.example", key=key, time=1)
+    with pytest.raises(InvalidInputError):
+        notes.cosign(notes.Note.parse(CHECKPOINT.sign(KEY)), name="witness.example", key=key, time=2**63)
+
+
+def test_a_name_too_long_for_the_structure_is_refused() -> None:
+    with pytest.raises(InvalidInputError, match="1 to 255"):
+        cosigned(MLDSA, name="x" * 256)
+
+
+def test_a_key_without_a_point_on_the_curve_verifies_nothing() -> None:
+    nowhere = notes.Verifier("x", notes.ED25519, b"\x02" + bytes(31))
+    assert not nowhere.verifies("text\n", bytes(64))
+
+
+@pytest.mark.parametrize("kind", [0, 2, 3, 5, 7, 255])
+def test_a_key_of_another_type_is_refused(kind: int) -> None:
+    with pytest.raises(InvalidInputError, match="key type"):
+        notes.Verifier("x", kind, bytes(32))
+
+
+def test_a_signature_line_with_a_space_that_looks_like_none_is_refused() -> None:
+    with pytest.raises(InvalidInputError):
+        notes.parse_signature("\N{EM DASH} a\N{NO-BREAK SPACE}b AAAAAAA=")
+
+
+def test_a_line_of_another_name_with_our_keys_id_is_a_strangers() -> None:
+    ours = notes.Note.parse(CHECKPOINT.sign(KEY))
+    line = notes.Signature("stranger", ours.signatures[0].keyid, bytes(64))
+    assert notes.Note(ours.text, (line,)).signed_by(notes.verifier_of(CHECKPOINT.origin, KEY)) is None

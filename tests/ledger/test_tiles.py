@@ -8,6 +8,7 @@ from hypothesis import strategies as st
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.ledger import merkle, notes, tiles
+from tests import trees
 
 LOG = Path(__file__).parents[1] / "assets/tessera/log"
 SIZES = range(1, 16)
@@ -20,7 +21,7 @@ def test_tiles_are_byte_for_byte_those_of_tessera(size: int) -> None:
     entries = tiles.decode_bundle(stored)
     assert len(entries) == size
     assert tiles.encode_bundle(entries) == stored
-    levels = merkle.levels([merkle.leaf_hash(entry) for entry in entries])
+    levels = trees.levels([merkle.leaf_hash(entry) for entry in entries])
     (tile,) = tiles.hash_tiles(size)
     assert tiles.tile_bytes(tile, levels.node) == (LOG / tile.path).read_bytes()
     signed = notes.Checkpoint.parse(notes.Note.parse((LOG / f"checkpoint.{size}").read_bytes()).text)
