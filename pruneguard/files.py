@@ -57,3 +57,12 @@ def held(path: Path, *, what: str) -> Iterator[None]:
                 f"{what} already (it holds {path}); stop that one, or use another PRUNEGUARD_HOME"
             ) from error
         yield
+
+
+@contextmanager
+def alone(path: Path) -> Iterator[None]:
+    """Wait until no other process or thread holds the lock file `path`, and hold it until the end."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    with path.open("w") as file:
+        fcntl.flock(file, fcntl.LOCK_EX)
+        yield
