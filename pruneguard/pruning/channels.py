@@ -15,7 +15,8 @@ from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import weights
-from pruneguard.pruning.lineage import Axis, Lineage, kept_axes
+from pruneguard.pruning.lineage import Axis, Lineage
+from pruneguard.pruning.recomputing import kept_axes
 from pruneguard.workload import Floats
 
 Removed = Mapping[str, tuple[int, ...]]
@@ -48,7 +49,7 @@ def prune(
         raise InvalidInputError(f"the pruning ratio is {ratio}; give the share of channels to remove, between 0 and 1")
     if round_to < 1 or criterion not in CRITERIA:
         raise InvalidInputError(f"round_to={round_to}, criterion={criterion!r}; expected >= 1 and one of {CRITERIA}")
-    _refuse_tied_weights(model)
+    weights.refuse_tied(model)
     removed = _decide(model, example, ratio=ratio, round_to=round_to, criterion=criterion, seed=seed)
     if not _survives(model, example, removed):  # so somewhere the graph was wrong: keep to the layers where it is right
         removed = {name: gone for name, gone in removed.items() if _survives(model, example, {name: gone})}
@@ -66,6 +67,7 @@ def prune(
         round_to=round_to,
         seed=seed,
         removed=removed,
+        shapes={name: tuple(tensor.shape) for name, tensor in model.state_dict().items()},
         kept=_kept(model, example, removed),
     )
     return pruned, lineage
@@ -199,15 +201,6 @@ def _reaches_output(graph: tp.DependencyGraph, group: tp.Group) -> bool:
 def _is_grouped(module: nn.Module) -> bool:
     """Grouped convolutions stay whole: their channels can only leave evenly from all groups. Depthwise ones can go."""
     return isinstance(module, nn.modules.conv._ConvNd) and 1 < module.groups < module.out_channels
-
-
-def _refuse_tied_weights(model: nn.Module) -> None:
-    names: dict[int, str] = {}
-    for name, parameter in model.named_parameters(remove_duplicate=False):
-        if (other := names.setdefault(parameter.data_ptr(), name)) != name and parameter.numel():
-            raise InvalidInputError(
-                f"{other} and {name} share one weight; pruning one would cut the other. Untie them before pruning"
-            )
 
 
 def _output_shape(model: nn.Module, example: Floats) -> tuple[int, ...]:

@@ -54,3 +54,13 @@ def load(model: "nn.Module", content: bytes) -> None:
 def digest(model: "nn.Module") -> str:
     """Digest of `dump(model)`: the name that lineage and ledger know a network's weights by."""
     return canonical.digest(dump(model))
+
+
+def refuse_tied(model: "nn.Module") -> None:
+    """Raise InvalidInputError when two of the parameters are one tensor: what prunes one would prune the other."""
+    names: dict[int, str] = {}
+    for name, parameter in model.named_parameters(remove_duplicate=False):
+        if (other := names.setdefault(parameter.data_ptr(), name)) != name and parameter.numel():
+            raise InvalidInputError(
+                f"{other} and {name} share one weight; pruning one would cut the other. Untie them before pruning"
+            )

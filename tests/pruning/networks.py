@@ -57,6 +57,39 @@ def table() -> nn.Module:
     )
 
 
+class Sentence(nn.Module):
+    """A small transformer over the columns of a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.embed = nn.Linear(1, 16)
+        self.encoder = nn.TransformerEncoderLayer(16, 2, dim_feedforward=32, batch_first=True)
+        self.last = nn.Linear(16, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.encoder(self.embed(x.unsqueeze(2))).mean(1))
+
+
+def transformer() -> nn.Module:
+    return seeded(Sentence)
+
+
+class Memory(nn.Module):
+    """An LSTM over the columns of a table."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.recurrent = nn.LSTM(1, 8, batch_first=True)
+        self.last = nn.Linear(8, CLASSES)
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return self.last(self.recurrent(x.unsqueeze(2))[0][:, -1])
+
+
+def recurrent() -> nn.Module:
+    return seeded(Memory)
+
+
 def seeded(build):
     with torch.random.fork_rng(devices=[]):
         torch.manual_seed(1)

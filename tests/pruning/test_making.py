@@ -2,7 +2,7 @@ import torch
 
 from pruneguard import pruning
 from pruneguard.pruning import weights
-from pruneguard.pruning.lineage import recompute
+from pruneguard.pruning.recomputing import recompute
 from pruneguard.pruning.training import Schedule
 from pruneguard.workload import Snapshot
 from tests.pruning import networks

@@ -1,0 +1,125 @@
+"""`audit recompute-lineage`: make pruned weights again out of the dense ones. For files, the wheel is enough."""
+
+import argparse
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from pruneguard.cli.arguments import Commands, command, settings, show, with_json
+from pruneguard.errors import IntegrityError, InvalidInputError
+
+if TYPE_CHECKING:
+    from pruneguard.ledger.events import Event
+    from pruneguard.ledger.ledger import Ledger
+
+ARTEFACTS = 15
+"""The exit code of `audit verify` for an artefact that is not what the ledger says; the same question is asked here."""
+
+_BLOCK = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class _Question:
+    """The files to compare. `final` are the weights after fine-tuning, where they are given."""
+
+    lineage: bytes
+    dense: bytes
+    masks: bytes | None
+    final: bytes | None
+
+
+def add(kinds: Commands) -> None:
+    sub = with_json(
+        command(
+            kinds,
+            "recompute-lineage",
+            _recompute,
+            "Make pruned weights again out of the dense ones and their lineage, and compare bit for bit.\n\n"
+            "  pruneguard audit recompute-lineage dense.safetensors lineage.json --final pruned.safetensors\n"
+            "  pruneguard audit recompute-lineage --model digits --number 2      (out of this service's store)\n\n"
+            "Neither torch nor anybody's code runs. Exit code 15 when something does not fit.",
+        )
+    )
+    sub.add_argument("dense", nargs="?", type=Path, help="the dense network's weights, safetensors")
+    sub.add_argument("lineage", nargs="?", type=Path, help="how they were cut: a prune-lineage/v1 document")
+    sub.add_argument("--masks", type=Path, help="the masks, where single weights were pruned")
+    sub.add_argument("--final", type=Path, help="the weights after fine-tuning: do they keep to the cut?")
+    sub.add_argument("--model", help="a model of this service, instead of files")
+    sub.add_argument("--number", type=int, help="its release")
+
+
+def _recompute(args: argparse.Namespace) -> int:
+    from pruneguard import canonical
+    from pruneguard.pruning.lineage import MaskLineage, decode
+    from pruneguard.pruning.recomputing import departures, read_masks, recompute
+
+    files = args.dense is not None and args.lineage is not None
+    if files is (args.model is not None) or (args.model is None) is not (args.number is None):
+        raise InvalidInputError("give two files, DENSE and LINEAGE, or --model and --number of a release")
+    told: dict[str, Any] = {"ok": False}
+    try:
+        question = _of_files(args) if files else _of_release(args.model, args.number)
+        lineage = decode(question.lineage)
+        told |= {
+            "lineage": canonical.digest(question.lineage),
+            "method": lineage.method.value,
+            "dense": lineage.dense,
+            "weights": lineage.weights,
+            "sparsity": lineage.sparsity,
+        }
+        pruned = recompute(question.dense, lineage, question.masks)
+        masks = read_masks(lineage, question.masks) if isinstance(lineage, MaskLineage) else None
+        told["faults"] = [] if question.final is None else list(departures(question.final, pruned, masks))
+    except IntegrityError as error:
+        told["faults"] = [str(error)]
+    told["ok"] = not told["faults"]
+    if args.json:
+        show(told)
+    elif told["ok"]:
+        kept = "" if question.final is None else "; the fine-tuned weights keep to the cut"
+        print(f"the pruned weights are {told['weights']}, bit for bit, by lineage {told['lineage']}{kept}")
+    else:
+        for fault in told["faults"]:
+            print(f"FAIL {fault}")
+    return 0 if told["ok"] else ARTEFACTS
+
+
+def _of_files(args: argparse.Namespace) -> _Question:
+    return _Question(_read(args.lineage), _read(args.dense), _read(args.masks), _read(args.final))
+
+
+def _read(path: Path | None) -> Any:
+    try:
+        return None if path is None else path.read_bytes()
+    except OSError as error:
+        raise InvalidInputError(f"{path}: {error.strerror}; name a file that can be read") from error
+
+
+def _of_release(model: str, number: int) -> _Question:
+    from pruneguard import home, releases
+    from pruneguard.pruning.lineage import MaskLineage, decode
+
+    known = settings()
+    ledger, artifacts = home.read_ledger(known), home.artifacts(known)
+    release = releases.find_release(ledger.state(), model=model, number=number)
+    made = _pruned(ledger, release.digest)
+    if made is None:
+        raise InvalidInputError(f"{model} {number} is dense: nothing was cut; name a pruned release")
+    content = artifacts.get(made.refs["lineage"])
+    lineage = decode(content)
+    masks = artifacts.get(lineage.stored) if isinstance(lineage, MaskLineage) else None
+    final = artifacts.get(made.refs["weights"]) if "weights" in made.refs else None
+    return _Question(content, artifacts.get(lineage.dense), masks, final)
+
+
+def _pruned(ledger: "Ledger", digest: str) -> "Event | None":
+    """The event that made the model with this digest."""
+    from pruneguard.ledger.events import Entry
+
+    for start in range(0, ledger.size, _BLOCK):
+        for raw in ledger.raw(start, min(start + _BLOCK, ledger.size)):
+            if b"model.pruned" in raw or b'"payload"' in raw:  # an envelope hides what it holds
+                event = Entry.decode(raw).event
+                if event.type == "model.pruned" and event.refs["model"] == digest:
+                    return event
+    return None
