@@ -1,5 +1,6 @@
 """Content-addressed store: bytes in, digest out; a read is checked against the name it was asked by."""
 
+import contextlib
 import posixpath
 from pathlib import Path
 
@@ -47,6 +48,11 @@ class Artifacts:
                 f"{path} holds {found}; the record says {name}. Do not use it; find out who changed it"
             )
         return content
+
+    def remove(self, name: str) -> None:
+        """Delete the bytes of a digest, which nothing may name any more. One that is absent is no error."""
+        with contextlib.suppress(FileNotFoundError):
+            self._fs.rm_file(self._path(name))
 
     def __contains__(self, name: str) -> bool:
         return bool(self._fs.exists(self._path(name)))

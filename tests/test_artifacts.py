@@ -35,6 +35,16 @@ def test_storing_the_same_bytes_again_leaves_the_file_alone(store: Artifacts) ->
     assert path.stat().st_mtime_ns == before.st_mtime_ns
 
 
+def test_what_is_removed_is_gone_and_can_be_stored_again(store: Artifacts) -> None:
+    name, other = store.put(b"observations"), store.put(b"weights")
+    store.remove(name)
+    store.remove(name)  # as after an interruption
+    assert name not in store
+    assert other in store
+    assert store.put(b"observations") == name
+    assert name in store
+
+
 def test_a_changed_file_is_not_handed_out(store: Artifacts) -> None:
     name = store.put(b"weights")
     store.local_path(name).write_bytes(b"wEights")
