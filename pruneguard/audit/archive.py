@@ -4,18 +4,28 @@ The reader accepts exactly what the writer writes, so no byte of an archive is f
 refused as a changed file is, and links, devices, `..` and doubled names have no way to be spelled.
 """
 
+import hashlib
 import os
 import re
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import BinaryIO
 
+from pruneguard import canonical
 from pruneguard.errors import IntegrityError, InvalidInputError
 
 BLOCK = 512
-FILES_MAX = 200_000
-BYTES_MAX = 4 * 1024**3
+FILES_MAX = 500_000
+FILE_BYTES_MAX = 64 * 1024**2  # a file is read into memory as a whole
+BYTES_MAX = 16 * 1024**3
+_OTHERS = {
+    b"PK\x03\x04": "a zip archive",
+    b"\x1f\x8b": "compressed with gzip",
+    b"BZh": "compressed with bzip2",
+    b"\xfd7zXZ": "compressed with xz",
+    b"\x28\xb5\x2f\xfd": "compressed with zstd",
+}
 _NAME = re.compile(r"[A-Za-z0-9_.-]+(/[A-Za-z0-9_.-]+)*")
 _ZERO = bytes(BLOCK)
 
@@ -35,6 +45,26 @@ class Member:
     name: str
     offset: int
     size: int
+
+
+@dataclass(frozen=True, slots=True)
+class Piece:
+    """A file that is to be written: its size and digest are known, its content is made when its turn comes."""
+
+    size: int
+    digest: str
+    make: Callable[[], bytes]
+
+    @classmethod
+    def of(cls, content: bytes) -> "Piece":
+        return cls(len(content), canonical.digest(content), lambda: content)
+
+    def content(self) -> bytes:
+        """Raises IntegrityError when what is made now is not what was counted on."""
+        content = self.make()
+        if (found := canonical.digest(content)) != self.digest:
+            raise IntegrityError(f"a file changed while it was written: {found}, not {self.digest}; export again")
+        return content
 
 
 class Archive:
@@ -58,19 +88,32 @@ class Archive:
         return f"{name}, bytes {member.offset + start} to {last - 1} of the archive"
 
 
-def blocks(files: Mapping[str, bytes]) -> Iterator[bytes]:
+def blocks(files: Mapping[str, Piece]) -> Iterator[bytes]:
     """The archive of these files, piece by piece."""
     for name in sorted(files):
-        yield header(name, len(files[name]))
-        yield files[name]
-        yield bytes(-len(files[name]) % BLOCK)
+        content = files[name].content()
+        yield header(name, len(content))
+        yield content
+        yield bytes(-len(content) % BLOCK)
     yield 2 * _ZERO
+
+
+def write(pieces: Iterable[bytes], out: Path) -> str:
+    """Write an archive's pieces to a file and return the digest of the whole."""
+    whole = hashlib.sha256()
+    with out.open("wb") as file:
+        for piece in pieces:
+            file.write(piece)
+            whole.update(piece)
+    return f"sha256:{whole.hexdigest()}"
 
 
 def header(name: str, size: int) -> bytes:
     """A POSIX ustar header: regular file, mode 644, owner 0, time 0. Raises InvalidInputError for an unsafe name."""
     if not _NAME.fullmatch(name) or len(name) > 100 or {".", ".."} & set(name.split("/")):
         raise InvalidInputError(f"{name[:120]!r} is not a name that an archive may hold")
+    if not 0 <= size <= FILE_BYTES_MAX:
+        raise InvalidInputError(f"{name} has {size} bytes; a file of an archive holds up to {FILE_BYTES_MAX}")
     number = b"0000000\x00"
     before = b"".join(
         (name.encode().ljust(100, b"\x00"), b"0000644\x00", 2 * number, b"%011o\x00" % size, b"0" * 11, b"\x00")
@@ -84,7 +127,10 @@ def _scan(file: BinaryIO) -> Iterator[Member]:
     total = os.fstat(file.fileno()).st_size
     if total > BYTES_MAX:
         raise RefusedError("the archive", f"{total} bytes; at most {BYTES_MAX} are read")
-    at, before, folded = 0, "", set[str]()
+    for magic, kind in _OTHERS.items():
+        if _read(file, 0, min(len(magic), total)) == magic:
+            raise RefusedError("byte 0", f"this is {kind}; expected the plain tar that an export writes")
+    at, before, folded, folders = 0, "", set[str](), set[str]()
     while (block := _read(file, at)) != _ZERO:
         member = _member(block, at, total)
         if member.name <= before:
@@ -92,6 +138,9 @@ def _scan(file: BinaryIO) -> Iterator[Member]:
         if member.name.casefold() in folded or len(folded) == FILES_MAX:
             raise RefusedError(f"byte {at}", f"{member.name} differs from another only in case, or is one too many")
         folded.add(member.name.casefold())
+        folders.update(_parents(member.name.casefold()))
+        if member.name.casefold() in folders or not folded.isdisjoint(_parents(member.name.casefold())):
+            raise RefusedError(f"byte {at}", f"{member.name} is a file where another is a folder")
         before, at = member.name, member.offset + member.size
         _require_zeros(file, at, -at % BLOCK, after=member.name)
         at += -at % BLOCK
@@ -119,6 +168,12 @@ def _member(block: bytes, at: int, total: int) -> Member:
     return Member(name, at + BLOCK, size)
 
 
+def _parents(name: str) -> Iterator[str]:
+    while (slash := name.rfind("/")) > 0:
+        name = name[:slash]
+        yield name
+
+
 def _require_zeros(file: BinaryIO, at: int, count: int, *, after: str) -> None:
     found = _read(file, at, count)
     if (wrong := next((at + i for i, byte in enumerate(found) if byte), None)) is not None:
@@ -131,9 +186,3 @@ def _read(file: BinaryIO, at: int, count: int = BLOCK) -> bytes:
     if len(found) < count:
         raise RefusedError(f"byte {at + len(found)}", "the archive ends before its end mark")
     return found
-
-
-def write(files: Mapping[str, bytes], out: Path) -> None:
-    """Write the archive to a file."""
-    with out.open("wb") as file:
-        file.writelines(blocks(files))

@@ -1,10 +1,11 @@
-"""Decide again what the service decided: a policy's terms, and each verdict from its policy and evidence."""
+"""Decide again what the service decided: a policy's terms, the trial of its gates, each verdict from its evidence."""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from pruneguard.evidence import Evidence
 from pruneguard.gates import judge
+from pruneguard.gates.selftest import self_test
 from pruneguard.ledger.events import Event
 from pruneguard.policy import Policy
 from pruneguard.verdict import Verdict
@@ -16,13 +17,7 @@ ReadDocument: TypeAlias = Callable[[str], bytes]
 def policy_faults(event: Event, read: ReadDocument) -> Iterator[str]:
     """In what a `policy.adopted` event departs from the policy that it names."""
     policy = Policy.decode(read(event.refs["policy"]))
-    written = {
-        "name": policy.name,
-        "version": policy.version,
-        "approvals_min": policy.approvals_min,
-        "on_decay": policy.on_decay.value,
-    }
-    for name, value in written.items():
+    for name, value in policy.terms.items():
         if event.data[name] != value:
             yield f"adopted with {name} {event.data[name]!r}; the policy's document says {value!r}"
 
@@ -39,15 +34,23 @@ def verdict_faults(event: Event, read: ReadDocument) -> Iterator[str]:
     yield from _differences(given, decided)
     if given.digest != refs["verdict"]:
         yield f"the verdict {refs['verdict']} is not in canonical form"
-    if event.data["passed"] is not decided.passed:
-        yield f"recorded as passed={event.data['passed']}; its evidence leads to passed={decided.passed}"
     split = event.data["split"]
     for document in evidence:
         if document.subject == refs["model"] and (measured := document.context.get("split")) != split:
             yield f"recorded for the split {split!r}; evidence {document.digest} was measured on {measured!r}"
-    objections = [f"{finding.rule}: {finding.outcome}" for finding in decided.objections]
-    if list(event.data["objections"]) != objections:
-        yield f"recorded with the objections {event.data['objections']}; its evidence leads to {objections}"
+    for name, value in decided.outline.items():
+        if event.data[name] != value:
+            yield f"recorded with {name} {event.data[name]!r}; its evidence leads to {value!r}"
+
+
+def selftest_faults(event: Event, read: ReadDocument) -> Iterator[str]:
+    """In what a `gates.self_tested` event departs from the trial of its policy's gates, held again here."""
+    held = self_test(Policy.decode(read(event.refs["policy"])))
+    if held.digest != event.refs["report"]:
+        yield f"the report {event.refs['report']} is not what this policy's trial leads to, {held.digest}"
+    for name, value in (("refused", held.refused), ("of", held.of)):
+        if event.data[name] != value:
+            yield f"recorded with {name} {event.data[name]!r}; the trial held again leads to {value}"
 
 
 def _differences(given: Verdict, decided: Verdict) -> Iterator[str]:

@@ -1,0 +1,1 @@
+"""A verifier in one file, which every bundle carries: it imports nothing of this package."""
