@@ -35,7 +35,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test check format bench wheel screenshots lock clean
+.PHONY: help venv demo test foreign check format bench wheel screenshots lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -47,6 +47,8 @@ demo: $(READY)  ## a model pruned, judged, released, watched, rolled back and au
 
 test: $(READY)  ## all tests, in random order; ARGS='tests/ledger -x' runs some
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
+
+foreign: .foreign/.installed  ## .foreign: other people's verifiers in an environment of their own, for tests/foreign
 
 check: $(READY)  ## what CI runs: format, lint, types, imports, then `make test`
 	$(BIN)/ruff format --check .
@@ -75,11 +77,21 @@ lock:  ## renew requirements.lock from pyproject.toml with uv; ARGS=--upgrade mo
 	@# What only CUDA builds of torch need: such a build names it itself, the CPU build must not pull it.
 	sed -i.old -E '/^(nvidia|cuda|triton)/d' requirements.lock && rm requirements.lock.old
 
-clean:  ## remove what tools left behind; .venv and var stay
+clean:  ## remove what tools left behind; .venv, .foreign and var stay
 	rm -rf dist build .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
-	find . -path ./.venv -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
+	find . \( -path ./.venv -o -path ./.foreign \) -prune -o -name __pycache__ -type d -prune -exec rm -rf {} +
 
-# Both stamps are touched last, so that an interrupted installation starts over.
+.foreign/.installed: tests/foreign/requirements.txt
+ifdef UV
+	$(UV) venv --quiet --clear --python $(PYTHON) .foreign
+	$(UV) pip install --quiet --python .foreign/bin/python -r $<
+else
+	$(PYTHON) -m venv --clear .foreign
+	.foreign/bin/python -m pip install --quiet --disable-pip-version-check -r $<
+endif
+	@touch $@
+
+# Stamps are touched last, so that an interrupted installation starts over.
 $(LOCKED): requirements.lock
 	$(if $(PYTHON),,$(error PruneGuard needs Python 3.11 or newer; found $(or $(shell python3 --version 2>&1),none). \
 	    Install one, or name it: make PYTHON=/path/to/python3.12))

@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 
-from pruneguard.errors import IntegrityError
+from pruneguard.errors import IntegrityError, InvalidInputError
 from pruneguard.ledger import merkle, notes, rules, tiles
 from pruneguard.ledger.events import Entry
 from pruneguard.ledger.ledger import Ledger
@@ -35,6 +35,8 @@ def prove(ledger: Ledger, index: int) -> Proof:
     stored = ledger.raw(index, index + 1)
     if not stored:
         raise IntegrityError(f"entry {index} is missing although the signed checkpoint covers it; restore a backup")
+    if not stored[0]:
+        raise InvalidInputError(f"retention dropped the body of entry {index}; there is nothing left to prove")
     leaf = merkle.leaf_hash(stored[0])
     included = merkle.verify_inclusion(
         index=index, size=checkpoint.size, leaf=leaf, proof=proof.hashes, root=checkpoint.root
@@ -48,9 +50,9 @@ def signature(state: State, entry: Entry) -> tuple[bool | None, str]:
     if entry.envelope is None:
         made = "the service itself" if actor == rules.MONITOR else f"the service in {actor}'s name, without their key"
         return None, f"Unsigned: written by {made}. The log's checkpoint covers it."
-    person = state.people.get(actor)
-    if person is None:
+    theirs = [key for key, owner in state.keys.items() if owner == actor]  # also those that were rotated or revoked
+    if not theirs:
         return False, f"Signed as {actor}, who has no registered key: nobody can say whose signature this is."
-    if not entry.envelope.verified_by(rules.public_key(person.public_key)):
-        return False, f"The signature is not {actor}'s registered key over these bytes."
-    return True, f"Signed by {actor} with their registered Ed25519 key, over exactly these bytes."
+    if not any(entry.envelope.verified_by(rules.public_key(key)) for key in theirs):
+        return False, f"The signature is not a key of {actor}'s over these bytes."
+    return True, f"Signed by {actor} with an Ed25519 key registered for them, over exactly these bytes."

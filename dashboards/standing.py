@@ -75,7 +75,7 @@ def _standing(state: State, model: Model) -> tuple[Standing, str]:
     newest = model.releases[max(model.releases)] if model.releases else None
     if newest is None:
         return Standing.NO_RELEASE, _search(model)
-    if (alarm := standing_alarm(model)) is not None:
+    if (alarm := standing_alarm(state, model)) is not None:
         return Standing.DECAYED, f"alarm about version {alarm.number}, still in traffic: {cause(alarm.cause)}"
     if newest.status is Status.ROLLED_BACK:
         if model.live is None:
@@ -92,20 +92,22 @@ def _standing(state: State, model: Model) -> tuple[Standing, str]:
     return Standing.HEALTHY, f"version {model.live.number} answers every request; no alarm stands against it"
 
 
-def standing_alarm(model: Model) -> Alarm | None:
+def standing_alarm(state: State, model: Model) -> Alarm | None:
     """The newest alarm about a version that still takes traffic."""
     in_traffic = {r.number for r in (model.live, model.canary) if r is not None}
-    return next((alarm for alarm in reversed(model.alarms) if alarm.number in in_traffic), None)
+    alarms = (a for a in reversed(model.alarms) if a.number in in_traffic and not state.settled(a))
+    return next(alarms, None)
 
 
 def awaits(state: State, release: Release) -> str:
     """How many signatures a proposed release still needs, and who could give them."""
     policy = state.policies.get(release.policy)
     missing = max((policy.approvals_min if policy else 1) - len(release.approvals), 1)
+    approved = {approval.person for approval in release.approvals}
     able = sorted(
         person.actor
         for person in state.people.values()
-        if Role.APPROVER in person.roles and person.actor not in release.makers | set(release.approvals)
+        if Role.APPROVER in person.roles and person.person not in release.makers | approved
     )
     whom = ", ".join(able) or "nobody registered can give it: register an approver who did not make it"
     return f"version {release.number} needs {count(missing)} approval{'s'[: missing > 1]} from: {whom}"

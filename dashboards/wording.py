@@ -4,8 +4,8 @@ import re
 from collections.abc import Mapping
 from datetime import UTC, datetime
 
-from pruneguard.ledger.events import Event
-from pruneguard.ledger.state import Status
+from pruneguard.ledger.events import CATALOGUE, Event, utc
+from pruneguard.ledger.state import State, Status
 from pruneguard.verdict import Outcome
 
 _MARKDOWN = re.compile(r"([\\`*_{}\[\]()<>#+\-.!|~$:])")
@@ -27,6 +27,7 @@ LOOKS: Mapping[str, tuple[str, str]] = {
 
 
 CAUSES: Mapping[str, str] = {
+    "waiver lapsed": "it rests on a waiver that does not hold any more",
     "artefact": "the pruned artefact is at fault: the twin is as sure as ever",
     "input": "the inputs moved: the twin has grown unsure too",
 }
@@ -74,6 +75,11 @@ def clock(text: str) -> str:
     '2026-01-02 03:04:05'
     """
     return f"{moment(text):%Y-%m-%d\xa0%H:%M:%S}" if text else "–"
+
+
+def now(state: State) -> str:
+    """The moment by which expiry is shown: this machine's, unless the log has seen a later one."""
+    return max(state.clock, utc(datetime.now(UTC)))
 
 
 def since(text: str) -> str:
@@ -141,6 +147,8 @@ def cause(name: str) -> str:
 def sentence(event: Event) -> str:
     """What an event says happened, in one line of plain text."""
     data = event.data
+    if next(CATALOGUE[event.type].objections(event.refs, data), None) is not None:
+        return "not in the form of its type; see the violations"
     about = f"version {data['number']}" if "number" in data else ""
     match event.type:
         case "release.proposed":
@@ -154,13 +162,39 @@ def sentence(event: Event) -> str:
         case "alarm.raised":
             return f"{about}: {data['detector']}, because {cause(data['cause'])}"
         case "verdict.given":
-            return "passed every rule" if data["passed"] else f"rejected: {', '.join(map(str, data['objections']))}"
+            objections = (f"{rule}: {outcome}" for rule, outcome in data["objections"].items())
+            return "passed every rule" if data["passed"] else f"rejected: {', '.join(objections)}"
+        case "waiver.granted":
+            score = f"{data['before']} rules pass, {data['after']} with it"
+            return f"failed, waived: {data['rule']} until {data['expires']}, {score}: {data['reason']}"
+        case "gates.self_tested":
+            return f"the gates refused {data['refused']} of {data['of']} pieces of bad evidence"
         case "batch.sealed":
             return f"{count(data['rows'])} answered requests of {about} sealed"
         case "drift.reported":
             return f"{about}: drift in {data['drifted']} column(s)"
         case "key.registered":
             return f"{data['actor']} is {', '.join(data['roles'])}"
+        case "key.rotated":
+            return f"{data['actor']} has a new key"
+        case "key.revoked":
+            return f"the key of {data['actor']} counts no more: {data['reason']}"
+        case "role.granted":
+            return f"{data['actor']} is {', '.join(data['roles'])} too"
+        case "role.revoked":
+            return f"{data['actor']} is no longer {', '.join(data['roles'])}: {data['reason']}"
+        case "document.attached":
+            return f"{data['framework']} {data['control']}: {data['title']}"
+        case "hold.placed":
+            return f"{data['hold']}: nothing of {data['scope']} may go: {data['reason']}"
+        case "hold.lifted":
+            return f"{data['hold']} stands no more: {data['reason']}"
+        case "retention.applied":
+            return f"{data['class']} from before {data['before']} dropped: {data['reason']}"
+        case "subject.described":
+            return f"{count(len(data['commitments']))} value(s) of {data['person']} kept apart"
+        case "subject.erased":
+            return f"{count(len(data['commitments']))} value(s) erased, basis {data['basis']}"
         case "policy.adopted":
             return f"policy {data['name']} version {data['version']}"
         case "run.started" | "run.finished":

@@ -1,6 +1,5 @@
 """A server of ours in a process of its own, which never outlives this one."""
 
-import os
 import subprocess
 import sys
 from collections.abc import Mapping
@@ -9,6 +8,7 @@ from types import TracebackType
 from typing import Self
 
 from pruneguard.errors import UnavailableError
+from pruneguard.settings import for_children
 
 CHECKOUT = Path(__file__).parents[1]
 STOP_SECONDS_MAX = 10
@@ -30,7 +30,7 @@ class Child:
         """Return when it listens. Raises UnavailableError when it ends instead; it has said why on stderr by then."""
         self._process = subprocess.Popen(  # noqa: S603  # our own interpreter and module
             [sys.executable, "-m", self._module, "--until-eof"],
-            env={**os.environ, **self._environ},
+            env={**for_children(), **self._environ},
             cwd=CHECKOUT,
             stdin=subprocess.PIPE,
             stdout=subprocess.PIPE,

@@ -5,6 +5,7 @@ from the ledger.
 """
 
 import shutil
+from contextlib import suppress
 from dataclasses import dataclass
 from datetime import datetime
 from pathlib import Path
@@ -20,17 +21,19 @@ from flows.service import Service
 from flows.traffic import Traffic
 from monitors.watch import Pace
 from policies.document import load_policy
+from policies.framework import load_frameworks
 from pruneguard import home, lifecycle, releases
-from pruneguard.audit.export import export
+from pruneguard.audit import signing
+from pruneguard.audit.export import Keys, export
 from pruneguard.audit.verify import Report, verify
 from pruneguard.cli.terminal import Terminal
-from pruneguard.errors import InvalidInputError
+from pruneguard.errors import InvalidInputError, UnavailableError
 from pruneguard.evidence import Estimate
-from pruneguard.ledger.keys import load_signer
+from pruneguard.ledger.keys import load_log_key, load_signer
 from pruneguard.ledger.state import Model, Release, Status
 from pruneguard.lifecycle import Job
 from pruneguard.manifest import load_manifest
-from pruneguard.reporting import listener
+from pruneguard.reporting import listener, working
 from pruneguard.settings import Settings
 
 MANIFEST = Path(__file__).parents[1] / "examples" / "digits" / "manifest.yaml"
@@ -98,6 +101,9 @@ def demo(settings: Settings, service: Service) -> list[Check]:
         checks.append(go_live(job, number, traffic, service))
         report.step("6 decay: the live copy goes bad in memory; no file, no error, no label says so")
         checks.append(decay(job, number, traffic, service))
+        # The report on drift is drawn by another process; a demo that was interrupted has none to wait for.
+        with suppress(UnavailableError), working("waiting for the report on drift"):
+            service.wait_for(lambda: bool(model(job).drift), "the report on drift")
         lifecycle.finish(job, "released, and rolled back in a drill")
         report.step("7 export: a bundle for an outsider, and what one changed byte does to it")
         checks.append(audit(job, settings))
@@ -147,7 +153,7 @@ def approve(job: Job, numbers: tuple[int, ...], settings: Settings) -> Check:
             job.ledger, model=job.manifest.model, number=number, reason="read the findings", signer=approver
         )
         listener.get().say(f"{approver.actor} approved version {number} with her own key")
-    by = [actor for number in numbers for actor in standing(job, number).approvals]
+    by = [actor for number in numbers for actor in standing(job, number).approvers]
     ok = author.actor not in by and len(by) >= len(numbers)
     return Check("5 approve", ok, f"approved by {', '.join(sorted(set(by)))}; the author's own {refusals} refused")
 
@@ -210,7 +216,14 @@ def audit(job: Job, settings: Settings) -> Check:
     """Export the story, check it as an outsider would, then change one byte of a copy."""
     say = listener.get().say
     bundle = settings.home / f"{job.run}-audit.tar"
-    export(job.ledger, job.artifacts, model=job.manifest.model, out=bundle)
+    export(
+        job.ledger,
+        job.artifacts,
+        keys=Keys(load_log_key(settings.keys_dir / "log.key"), signing.key_at(settings.keys_dir / "model-signing.pem")),
+        model=job.manifest.model,
+        out=bundle,
+        frameworks=load_frameworks(),
+    )
     report = verify(bundle)
     say(f"{bundle}: {bundle.stat().st_size:,} bytes, {summary(report)}")
     copy = bundle.with_suffix(".tampered.tar")

@@ -48,7 +48,8 @@ class Outcome:
 def retrain_and_prune(manifest: str, key: str | None = None) -> Outcome:
     """Admit, train, search, judge, propose. What follows needs somebody else's signature."""
     settings = load_settings()
-    signer = load_signer(Path(key) if key else settings.keys_dir / "ada.key")
+    passphrase = settings.passphrase.get_secret_value().encode()
+    signer = load_signer(Path(key) if key else settings.keys_dir / "ada.key", passphrase=passphrase)
     outcome = walk(begin(Path(manifest), settings, signer))
     lifecycle.finish(outcome.job, "proposed" if outcome.passed else "nothing passed")
     return outcome
@@ -57,6 +58,7 @@ def retrain_and_prune(manifest: str, key: str | None = None) -> Outcome:
 def walk(job: Job) -> Outcome:
     """The runbook, for this flow and for any that goes on from here."""
     report = listener.get()
+    try_gates(job)
     report.step("1 admit: what are the data?")
     data = admit(job)
     report.step("2 train: the dense twin")
@@ -86,7 +88,15 @@ def begin(manifest: Path, settings: Settings, signer: Signer) -> Job:
         ledger=home.open_ledger(settings),
         artifacts=home.artifacts(settings),
         signer=signer,
+        watts_per_core=settings.watts_per_core,
     )
+
+
+@task(cache_policy=NO_CACHE)
+def try_gates(job: Job) -> None:
+    """Gates that let bad evidence pass stop the run here."""
+    trial = lifecycle.try_gates(job)
+    listener.get().say(f"the gates refused {trial.refused} of {trial.of} pieces of evidence that were bad on purpose")
 
 
 @task(cache_policy=NO_CACHE)
@@ -104,7 +114,7 @@ def train(job: Job) -> Contender:
 @task(cache_policy=NO_CACHE, task_run_name="attempt-{ratio}")
 def attempt(job: Job, twin: Contender, data: Evidence, ratio: float) -> Attempt:
     tried = lifecycle.attempt(job, twin, data, ratio=ratio)
-    tell(f"{ratio:.0%} of the channels, {lifecycle.accuracy(tried.evidence):.1f} %", tried.verdict)
+    tell(f"{ratio:.0%} of the {job.manifest.method.parts}, {lifecycle.accuracy(tried.evidence):.1f} %", tried.verdict)
     return tried
 
 
@@ -172,7 +182,8 @@ def main(manifest: Path, settings: Settings, *, key: Path) -> int:
         terminal.step("outcome")
         for tried in outcome.attempts:
             mark = "chosen" if tried is outcome.chosen else "passed" if tried.verdict.passed else "rejected"
-            terminal.say(f"{tried.ratio:.0%} of the channels: {mark}, {lifecycle.accuracy(tried.evidence):.1f} %")
+            share = f"{tried.ratio:.0%} of the {document.method.parts}"
+            terminal.say(f"{share}: {mark}, {lifecycle.accuracy(tried.evidence):.1f} %")
         for number in outcome.proposed:
             terminal.say(f"next: pruneguard approve {outcome.job.manifest.model} {number} --reason ...")
         if not outcome.passed:

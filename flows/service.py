@@ -17,11 +17,14 @@ from pruneguard import home
 from pruneguard.cli.terminal import Terminal
 from pruneguard.errors import UnavailableError
 from pruneguard.files import held
+from pruneguard.ledger.trust import TrustPolicy
 from pruneguard.reporting import listener
 from pruneguard.serving.follower import Follower
 from pruneguard.serving.gateway import Gateway
 from pruneguard.serving.server import Server
 from pruneguard.settings import Settings
+from pruneguard.witness.cosigned import Cosigned
+from pruneguard.witness.pushing import Pushing
 
 WAIT_SECONDS_MAX = 60.0
 
@@ -40,6 +43,7 @@ class Service:
         self._follower = Follower(partial(home.read_ledger, settings), self.gateway)
         # A page that is rendered must not slow an answer, hence a process of its own.
         self._dashboard = Child("dashboards.server", environ=settings.environ) if dashboard else None
+        self._witnesses = self._pushing(settings)
         self._running = ExitStack()
 
     def __enter__(self) -> Self:
@@ -49,7 +53,7 @@ class Service:
             starting.enter_context(held(lock, what=f"a service runs on {self._settings.home}"))
             starting.enter_context(self._follower)
             self._follower.wait_for(1, timeout_s=WAIT_SECONDS_MAX)  # what is live answers from the first request on
-            for part in (self._server, self.watch, self._dashboard):
+            for part in (self._server, self.watch, self._witnesses, self._dashboard):
                 if part is not None:
                     starting.enter_context(part)
             self._running = starting.pop_all()
@@ -57,6 +61,18 @@ class Service:
 
     def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, at: TracebackType | None) -> None:
         self._running.__exit__(kind, error, at)
+
+    def _pushing(self, settings: Settings) -> Pushing | None:
+        """What shows the newest checkpoint to the witnesses; None where no policy names any."""
+        if (policy := settings.read_trust_policy()) is None:
+            return None
+        return Pushing(
+            partial(home.read_ledger, settings),
+            TrustPolicy.parse(policy),
+            Cosigned(settings.cosigned),
+            interval_s=settings.witness_interval_s,
+            report=self.watch.witnessed,
+        )
 
     @property
     def url(self) -> str:

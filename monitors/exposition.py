@@ -5,7 +5,7 @@ sends becomes a label.
 """
 
 import time
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
 from prometheus_client.exposition import CONTENT_TYPE_LATEST, generate_latest
@@ -55,6 +55,8 @@ class Metrics:
         self._canary = gauge("canary_share", "Share of the traffic that goes to the canary.", ("model",))
         self._findings = gauge("gate_findings", "Findings of a release's verdict.", ("model", "version", "outcome"))
         self._size = gauge("ledger_size", "Entries in the ledger when it was last read.", ())
+        self._cosigned = gauge("cosigned_size", "Entries that this witness has cosigned.", ("witness",))
+        self._unwitnessed = counter("witness_failures", "Rounds in which this witness did not cosign.", ("witness",))
         age = gauge("ledger_poll_age_seconds", "Since the monitor last read the ledger.", ())
         age.set_function(lambda: time.monotonic() - self._polled)  # ages even when the monitor is dead
 
@@ -77,6 +79,16 @@ class Metrics:
 
     def dropped(self, answers: int = 1) -> None:
         self._dropped.inc(answers)
+
+    # -- witnesses ----------------------------------------------------------------------------------------------------
+
+    def witnessed(self, *, size: int, cosigned: Iterable[str], failed: Iterable[str]) -> None:
+        """A round in which the newest checkpoint was shown to the witnesses of the trust policy."""
+        for witness in cosigned:
+            self._unwitnessed.labels(witness)
+            self._cosigned.labels(witness).set(size)
+        for witness in failed:
+            self._unwitnessed.labels(witness).inc()
 
     # -- the twin and its verdict on live traffic ---------------------------------------------------------------------
 

@@ -39,7 +39,7 @@ class Panel:
     def _show_alarms(self, state: State, watched: Mapping[Key, Watched]) -> None:
         """An alarm shows as soon as its detector has it; while its cause is sought, the ledger knows nothing of it."""
         monitored = {key: one.monitor for key, one in watched.items() if one.monitor}
-        standing = {(model.name, n) for model in state.models.values() for n in decisions.standing_alarms(model)}
+        standing = {(model.name, n) for model in state.models.values() for n in decisions.standing_alarms(state, model)}
         on = standing | {key for key, monitor in monitored.items() if monitor.alarm}
         shown = on | monitored.keys()
         for key in self._alarms - shown:

@@ -9,8 +9,9 @@ from typing import Any
 from monitors.observations import Observation
 from monitors.twin import TwinMonitor
 from pruneguard.ledger.events import Event
+from pruneguard.ledger.promotion import WAIVER_DETECTOR
 from pruneguard.ledger.rules import MONITOR
-from pruneguard.ledger.state import Alarm, Release
+from pruneguard.ledger.state import Alarm, Release, Waiver
 
 DETECTOR = "twin disagreement"
 
@@ -76,6 +77,20 @@ def alarm_raised(release: Release, monitor: TwinMonitor[Any]) -> Event:
     )
 
 
+def waiver_lapsed(release: Release, waiver: Waiver, *, now: str) -> Event:
+    """A release in traffic rests on a waiver that does not hold any more at `now`: told once for each waiver."""
+    data = {
+        "model": release.model,
+        "number": release.number,
+        "detector": WAIVER_DETECTOR,
+        "cause": "waiver lapsed",
+        "waiver": waiver.event,
+        "evidence": {"rule": waiver.rule, "expires": waiver.expires, "granted_by": waiver.granted_by},
+    }
+    causation = f"{release.model}/{release.number}/alarm/{WAIVER_DETECTOR}/{waiver.event}"
+    return Event("alarm.raised", MONITOR, data, {"model": release.digest}, causation, time=now)
+
+
 def drift_reported(
     release: Release, *, batch: int, drifted: Sequence[str], columns: int, refs: dict[str, str]
 ) -> Event:
@@ -95,6 +110,8 @@ def drift_reported(
 def rollback_reason(alarm: Alarm) -> str:
     """An alarm in a sentence, for whoever reads why a version left the traffic."""
     seen = alarm.data["evidence"]
+    if alarm.detector == WAIVER_DETECTOR:
+        return f"{alarm.cause}: {seen['rule']}, taken on by {seen['granted_by']} until {seen['expires']}"
     return (
         f"{alarm.detector}: e-value {seen['evalue']} against {seen['threshold']} after {seen['requests']} requests, "
         f"{seen['flips']} of {seen['twin_runs']} answers unlike the twin's; cause: {alarm.cause}"

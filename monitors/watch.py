@@ -16,6 +16,7 @@ import threading
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from itertools import groupby
 from types import TracebackType
 from typing import Self
@@ -29,11 +30,13 @@ from monitors.panel import Panel
 from monitors.watched import Watched, watch
 from pruneguard import releases
 from pruneguard.artifacts import Artifacts
+from pruneguard.ledger.events import utc
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Model, Release, State, Status
 from pruneguard.policy import Policy
 from pruneguard.serving.observing import Answer
+from pruneguard.witness.pushing import Round
 
 ANSWERS_A_STEP = 64
 
@@ -98,6 +101,9 @@ class Watch:
 
     def metrics(self) -> tuple[bytes, str]:
         return self._metrics.render()
+
+    def witnessed(self, done: Round) -> None:
+        self._metrics.witnessed(size=done.size, cosigned=done.cosigned, failed=done.failures)
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
@@ -196,11 +202,13 @@ class Watch:
     # -- acting -------------------------------------------------------------------------------------------------------
 
     def _act(self, ledger: Ledger) -> None:
+        self._tell_lapses(ledger)
         for model in list(self._state.models.values()):
             serving = [release for release in (model.canary, model.live) if release]
             watched = [found for r in serving if (found := self._find((r.model, r.number)))]
             for one in watched:
                 self._raise_alarm(ledger, model, one)
+            self._state = ledger.state()  # with what was just recorded
             for release in serving:
                 with self._surviving(f"rolling back {model.name} {release.number}"):
                     self._roll_back(ledger, model, release)
@@ -213,15 +221,30 @@ class Watch:
     # -- 3. alarms ----------------------------------------------------------------------------------------------------
 
     def _raise_alarm(self, ledger: Ledger, model: Model, watched: Watched) -> None:
-        raised = any(alarm.number == watched.release.number for alarm in model.alarms)
+        number = watched.release.number
+        raised = any(alarm.number == number and alarm.detector == records.DETECTOR for alarm in model.alarms)
         if raised or watched.monitor is None or watched.monitor.cause is None:
             return
         with self._surviving(f"raising the alarm about {watched.key}"):
             event = ledger.record(records.alarm_raised(watched.release, watched.monitor)).event
             log.warning("%s release %d: %s, cause: %s", *watched.key, event.data["detector"], event.data["cause"])
 
+    def _tell_lapses(self, ledger: Ledger) -> None:
+        now = self._now()
+        for release, waiver in releases.lapsed_waivers(self._state, now):
+            if waiver.event in self._state.told:
+                continue
+            with self._surviving(f"telling that the waiver {waiver.event} has lapsed"):
+                ledger.record(records.waiver_lapsed(release, waiver, now=now))
+                log.warning("%s release %d: the waiver of %s has lapsed", release.model, release.number, waiver.rule)
+
+    def _now(self) -> str:
+        """By which expiry is judged: this machine's time, unless the log has seen a later one."""
+        return max(self._state.clock, utc(datetime.now(UTC)))
+
     def _roll_back(self, ledger: Ledger, model: Model, release: Release) -> None:
-        if (alarm := decisions.due_rollback(release, model=model, policy=self._policy(release))) is None:
+        policy, lapsed = self._policy(release), self._state.lapsed(release, self._now())
+        if (alarm := decisions.due_rollback(release, model=model, policy=policy, lapsed=lapsed)) is None:
             return
         reason = records.rollback_reason(alarm)
         releases.roll_back(
@@ -233,7 +256,7 @@ class Watch:
 
     def _move_on(self, ledger: Ledger, model: Model) -> None:
         for release in list(model.releases.values()):
-            if release.status not in (Status.APPROVED, Status.CANARY):
+            if release.status not in (Status.APPROVED, Status.CANARY) or self._state.lapsed(release, self._now()):
                 continue
             watched = self._watched.get((model.name, release.number))
             share = decisions.next_step(
@@ -273,6 +296,7 @@ class Watch:
             watched.lose(self._inbox.lost(watched.key))
             if (event := watched.seal(self._artifacts, most=most)) is not None:
                 watched.sealed(ledger.record(event).event)
+                self._state = ledger.state()
             return True
         return False
 

@@ -134,6 +134,15 @@ class Section:
             self.refuse(key, f"expected {expected}, found {value!r}; change it")
         return value
 
+    def flag(self, key: str, *, default: bool) -> bool:
+        """true or false."""
+        if self._lacks(key):
+            return default
+        value = self._scalar(key, "true or false")
+        if not isinstance(value, bool):
+            self.refuse(key, f"expected true or false, found {value!r}; change it")
+        return value
+
     def numbers(self, key: str, fits: Callable[[float], bool], expected: str) -> tuple[float, ...]:
         """A list of at least one finite number, each of which fits."""
         values = [self._value(key, node, expected) for node in self._items(key, "numbers")]

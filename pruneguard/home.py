@@ -1,15 +1,21 @@
 """Where a service keeps what it writes: the ledger, its key, people's keys on this machine, artefacts."""
 
+import contextlib
 import socket
 from collections.abc import Mapping
 from types import MappingProxyType
 
+from pruneguard.accounts import register
 from pruneguard.artifacts import Artifacts
 from pruneguard.errors import InvalidInputError, UnavailableError
-from pruneguard.ledger.events import Event
+from pruneguard.held import Shelf
 from pruneguard.ledger.keys import Signer, load_log_key, load_signer, new_log_key, new_signer
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.state import Role
+from pruneguard.privacy import subjects
+from pruneguard.privacy.keys import SubjectKeys
+from pruneguard.privacy.openings import Openings
+from pruneguard.privacy.vault import Vault
 from pruneguard.settings import Settings
 
 TEAM: Mapping[str, Role] = MappingProxyType(
@@ -28,30 +34,23 @@ def create(settings: Settings, *, admin: str, origin: str | None = None, team: b
         new_log_key(key_file, origin or f"{socket.gethostname()}/pruneguard")
     log_key = load_log_key(key_file)
     ledger = Ledger.create_or_open(settings.ledger, origin=log_key.name, key=log_key)
-    missing = {admin: Role.ADMIN} | (dict(TEAM) if team else {})
-    missing = {actor: role for actor, role in missing.items() if actor not in ledger.state().people}
-    if not missing:
-        raise InvalidInputError(f"{settings.home.resolve()} has a ledger, {ledger.origin!r}; nothing was changed")
-    root = _signer(settings, admin)
-    for actor, role in missing.items():
-        register(ledger, actor=actor, public_key=_signer(settings, actor).public_key, roles=[role], signer=root)
+    try:
+        missing = {admin: Role.ADMIN} | (dict(TEAM) if team else {})
+        missing = {actor: role for actor, role in missing.items() if actor not in ledger.state().people}
+        if not missing:
+            raise InvalidInputError(f"{settings.home.resolve()} has a ledger, {ledger.origin!r}; nothing was changed")
+        root = _signer(settings, admin)
+        for actor, role in missing.items():
+            register(ledger, actor=actor, public_key=_signer(settings, actor).public_key, roles=[role], signer=root)
+    except BaseException:
+        ledger.close()
+        raise
     return ledger
 
 
 def _signer(settings: Settings, actor: str) -> Signer:
     path = settings.keys_dir / f"{actor}.key"
     return load_signer(path) if path.exists() else new_signer(path, actor)
-
-
-def register(ledger: Ledger, *, actor: str, public_key: str, roles: list[Role], signer: Signer) -> None:
-    """An admin says whose key this is and what they may do."""
-    data = {
-        "actor": actor,
-        "person": actor,
-        "public_key": public_key,
-        "roles": sorted(role.value for role in roles),
-    }
-    ledger.record(Event(type="key.registered", actor=signer.actor, data=data), signer=signer)
 
 
 def exists(settings: Settings) -> bool:
@@ -62,20 +61,44 @@ def exists(settings: Settings) -> bool:
 def open_ledger(settings: Settings, *, verify: bool = False) -> Ledger:
     """The service's ledger, to read and write. `verify` re-hashes every entry first.
 
-    Raises UnavailableError where none was made, IntegrityError where bytes and checkpoint disagree.
+    Raises UnavailableError where none was made, IntegrityError where bytes and checkpoint disagree or where it does
+    not continue what this machine saw of it: nothing may be signed on top of another history.
     """
     _require(settings)
-    return Ledger.open(settings.ledger, key=load_log_key(settings.keys_dir / "log.key"), verify=verify)
+    ledger = Ledger.open(settings.ledger, key=load_log_key(settings.keys_dir / "log.key"), verify=verify)
+    try:
+        Shelf(settings.held_dir).follow(ledger)
+    except BaseException:
+        ledger.close()
+        raise
+    return _reconciled(ledger, settings)
 
 
 def read_ledger(settings: Settings, *, verify: bool = False) -> Ledger:
     """The service's ledger, to read."""
     _require(settings)
-    return Ledger.open(settings.ledger, verify=verify)
+    return _reconciled(Ledger.open(settings.ledger, verify=verify), settings)
 
 
 def artifacts(settings: Settings) -> Artifacts:
     return Artifacts(settings.artifacts)
+
+
+def vault(settings: Settings) -> Vault:
+    """Personal values, sealed, and the keys that open them."""
+    return Vault(Openings(settings.privacy), SubjectKeys(settings.keys_dir / "subjects"))
+
+
+def _reconciled(ledger: Ledger, settings: Settings) -> Ledger:
+    """The ledger, after what it says is erased was removed once more: a backup may have brought it back."""
+    try:
+        # A vault that does not answer gives nothing away; it is emptied by whoever reaches it next.
+        with contextlib.suppress(UnavailableError):
+            subjects.reconcile(ledger, vault(settings))
+    except BaseException:
+        ledger.close()
+        raise
+    return ledger
 
 
 def _require(settings: Settings) -> None:

@@ -1,6 +1,6 @@
 """The steps from a manifest to a proposed release, each recorded once.
 
-1. begin    refuse what cannot work; start the run, or take up the one that was interrupted
+1. begin    refuse what cannot work; start the run, or take up the one that was interrupted; try the gates
 2. admit    what the data are: digest, expectations, leakage, imbalance
 3. train    the dense twin
 4. attempt  one candidate: prune, recover, export, measure on the gate split, judge
@@ -13,24 +13,24 @@ with what it did not. No framework here; `flows/` decides when these steps happe
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from pruneguard import pruning, releases
+from pruneguard import energy, pruning, releases
 from pruneguard.artifacts import Artifacts
-from pruneguard.errors import InvalidInputError
+from pruneguard.errors import IntegrityError, InvalidInputError
 from pruneguard.evaluation import data_quality
 from pruneguard.evaluation.evaluate import Contender, evaluate
 from pruneguard.evidence import Estimate, Evidence
 from pruneguard.gates import judge as decide
+from pruneguard.gates.selftest import SelfTest, self_test
 from pruneguard.ledger.events import Event
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.manifest import Manifest
 from pruneguard.policy import Policy
-from pruneguard.pruning import channels, export, matching, weights
-from pruneguard.pruning.lineage import Lineage
+from pruneguard.pruning import export, lineage, matching, weights
 from pruneguard.reporting import listener, working
 from pruneguard.verdict import Verdict
 from pruneguard.workload import Snapshot, Workload, ask, load
@@ -51,11 +51,13 @@ class Job:
     ledger: Ledger
     artifacts: Artifacts
     signer: Signer
+    watts_per_core: float = energy.WATTS_PER_CORE
+    began: energy.Reading = field(default_factory=energy.Reading.now)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Attempt:
-    """One candidate that the search tried. `ratio` is the share of channels asked to go."""
+    """One candidate that the search tried. `ratio` is the share of channels, or of weights, asked to go."""
 
     ratio: float
     candidate: Contender
@@ -67,12 +69,20 @@ class Attempt:
 
 
 def begin(
-    manifest: Manifest, policy: Policy, *, data_dir: Path, ledger: Ledger, artifacts: Artifacts, signer: Signer
+    manifest: Manifest,
+    policy: Policy,
+    *,
+    data_dir: Path,
+    ledger: Ledger,
+    artifacts: Artifacts,
+    signer: Signer,
+    watts_per_core: float = energy.WATTS_PER_CORE,
 ) -> Job:
     """Load and check everything a run needs before anything is recorded, then start the run or take it up again.
 
     Raises InvalidInputError for a workload, data or policy that cannot work, and when the signer may not run.
     """
+    began = energy.Reading.now()
     workload = load(manifest.workload_file, manifest.workload_class)
     snapshot = ask(workload, "data", data_dir)
     data_quality.require_usable(snapshot)
@@ -101,7 +111,25 @@ def begin(
     else:
         listener.get().say(f"run {run.id} was interrupted; it goes on where it stopped")
         name = run.id
-    return Job(name, manifest, policy, workload, snapshot, ledger, artifacts, signer)
+    return Job(name, manifest, policy, workload, snapshot, ledger, artifacts, signer, watts_per_core, began)
+
+
+def try_gates(job: Job) -> SelfTest:
+    """Give every rule of the policy evidence that it must refuse, before any of them judges, and record the report.
+
+    Raises IntegrityError when one lets some of it pass: what such a gate says of a model would be worth nothing.
+    """
+    trial = self_test(job.policy)
+    if _done(job, "self-test") is None:
+        refs = {"policy": job.artifacts.put(job.policy.encode()), "report": job.artifacts.put(trial.encode())}
+        _record(job, "self-test", "gates.self_tested", refs=refs, refused=trial.refused, of=trial.of)
+    if not trial.passed:
+        let = next((t for t in trial.trials if not t.refused), None)
+        what = f"rule {let.rule!r} let evidence pass that was {let.seeded}" if let else "nothing was tried"
+        raise IntegrityError(f"the gates failed their own trial: {what}; judge nothing with this program")
+    for rule in trial.impassable:
+        listener.get().say(f"rule {rule!r} refused even evidence that stands on its limit; check that it can be met")
+    return trial
 
 
 # 2
@@ -161,8 +189,8 @@ def attempt(job: Job, twin: Contender, data: Evidence, *, ratio: float) -> Attem
 def _candidate(job: Job, twin: Contender, ratio: float) -> Contender:
     step, manifest = f"attempt/{ratio:g}/prune", job.manifest
     if (done := _done(job, step)) is not None:
-        cut = Lineage.decode(job.artifacts.get(done.refs["lineage"]))
-        model = channels.cut(twin.model, job.snapshot.train.x[:1], cut.removed)
+        made_so = lineage.decode(job.artifacts.get(done.refs["lineage"]))
+        model = pruning.shaped(twin.model, made_so, job.snapshot.train.x[:1])
         weights.load(model, job.artifacts.get(done.refs["weights"]))
         return Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model)
     made = pruning.candidate(
@@ -172,8 +200,9 @@ def _candidate(job: Job, twin: Contender, ratio: float) -> Contender:
         ratio=ratio,
         epochs=manifest.finetune_epochs,
         seed=manifest.seed,
+        method=manifest.method,
         round_to=manifest.round_to,
-        progress=listener.get().progress(f"pruning {ratio:.0%} of the channels, recovering"),
+        progress=listener.get().progress(f"pruning {ratio:.0%} of the {manifest.method.parts}, recovering"),
     )
     onnx = _export(job, made.model)
     refs = {
@@ -183,7 +212,9 @@ def _candidate(job: Job, twin: Contender, ratio: float) -> Contender:
         "data": job.snapshot.digest,
         "lineage": job.artifacts.put(made.lineage.encode()),
     }
-    _record(job, step, "model.pruned", refs=refs, recipe={"method": "channels", "ratio": f"{ratio:g}"})
+    if made.masks is not None:
+        refs["masks"] = job.artifacts.put(made.masks)
+    _record(job, step, "model.pruned", refs=refs, recipe={"method": manifest.method.value, "ratio": f"{ratio:g}"})
     return Contender(refs["model"], onnx, made.model)
 
 
@@ -226,8 +257,7 @@ def _judge(
         "evidence": [job.artifacts.put(data.encode()), job.artifacts.put(evidence.encode())],
         "verdict": job.artifacts.put(verdict.encode()),
     }
-    objections = [f"{finding.rule}: {finding.outcome}" for finding in verdict.objections]
-    _record(job, step, "verdict.given", refs=refs, split=split, passed=verdict.passed, objections=objections)
+    _record(job, step, "verdict.given", refs=refs, split=split, **verdict.outline)
     return evidence, verdict
 
 
@@ -247,8 +277,9 @@ def propose(job: Job, candidate: Contender, verdict: Verdict) -> Recorded:
 
 
 def finish(job: Job, outcome: str) -> None:
-    """End the run; a run that ended is never taken up again."""
-    _record(job, "finish", "run.finished", outcome=outcome)
+    """End the run, with what it has cost; a run that ended is never taken up again."""
+    used: dict[str, Any] = energy.used(job.began, watts_per_core=job.watts_per_core)
+    _record(job, "finish", "run.finished", outcome=outcome, **used)
 
 
 def accuracy(evidence: Evidence) -> float:

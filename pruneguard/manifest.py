@@ -1,15 +1,17 @@
 """What a run is asked to do: a model's workload, its policy, and the budget of the search, out of one YAML file."""
 
 import re
-from dataclasses import dataclass
+from dataclasses import asdict, dataclass, fields
+from datetime import date
 from enum import StrEnum
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 from pruneguard import canonical, documents
+from pruneguard.pruning.lineage import Method
 
-_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
+_NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?")  # a run's name, which has a number behind it, fits the ledger
 _WORKLOAD = re.compile(r"([^:]+\.py):([A-Za-z_][A-Za-z0-9_]*)")
 
 
@@ -20,11 +22,30 @@ class Objective(StrEnum):
 
 
 @dataclass(frozen=True, slots=True)
+class About:
+    """What only people know about a model, in their words; empty where nobody said. The run's author signs it.
+
+    Nothing is checked against it and no gate reads it: it is the human half of what an auditor asks. `owner` is a team
+    and not a person, whose name would stay in the record. `next_review` is a day, YYYY-MM-DD.
+    """
+
+    intended_use: str = ""
+    out_of_scope: str = ""
+    risk_tier: str = ""
+    owner: str = ""
+    data_source: str = ""
+    licence: str = ""
+    personal_data: str = ""
+    next_review: str = ""
+
+
+@dataclass(frozen=True, slots=True)
 class Manifest(canonical.Document):
     """A run as asked for.
 
     `policy` is what the file says: a shipped policy's name, or a path, and then `policy_file` is where it lies.
-    `ratios` are the shares of channels that the search may cut, from mild to bold.
+    `ratios` are the shares that the search may take away, from mild to bold: of channels or of weights, as `method`
+    says.
     """
 
     path: Path
@@ -38,9 +59,11 @@ class Manifest(canonical.Document):
     seed: int
     train_epochs: int
     finetune_epochs: int
+    method: Method
     ratios: tuple[float, ...]
     round_to: int
     objective: Objective
+    about: About = About()
 
     def to_document(self) -> dict[str, Any]:
         """What the run depends on. Where the files lie is no part of it, what they held when it was loaded is."""
@@ -52,9 +75,11 @@ class Manifest(canonical.Document):
             "seed": self.seed,
             "train_epochs": self.train_epochs,
             "finetune_epochs": self.finetune_epochs,
+            "method": self.method.value,
             "ratios": list(self.ratios),
             "round_to": self.round_to,
             "objective": self.objective.value,
+            "about": {name: text for name, text in asdict(self.about).items() if text},
         }
 
 
@@ -79,9 +104,11 @@ def load_manifest(path: Path) -> Manifest:
         seed=section.integer("seed", 0, 2**32 - 1, default=0),
         train_epochs=section.integer("train_epochs", 1, 10_000),
         finetune_epochs=section.integer("finetune_epochs", 1, 10_000),
+        method=section.choice("method", Method, default=Method.CHANNELS),
         ratios=_ratios(section),
         round_to=section.integer("round_to", 1, 256, default=8),
         objective=section.choice("objective", Objective, default=Objective.SPARSITY),
+        about=_about(section.section("about")),
     )
     section.done()
     return manifest
@@ -91,7 +118,7 @@ def _model(section: documents.Section) -> str:
     name = section.text("model")
     if not _NAME.fullmatch(name):
         section.refuse(
-            "model", f"expected lower-case letters, digits and dashes (64 at most), found {name!r}; rename it"
+            "model", f"expected lower-case letters, digits and dashes (56 at most), found {name!r}; rename it"
         )
     return name
 
@@ -114,6 +141,23 @@ def _policy_file(section: documents.Section, policy: str, directory: Path) -> Pa
     if not file.is_file():
         section.refuse("policy", f"no such file: {file}; give its path relative to the manifest, or a shipped name")
     return file
+
+
+def _about(section: documents.Section | None) -> About:
+    if section is None:
+        return About()
+    given = {field.name: section.text(field.name, default="") for field in fields(About)}
+    section.done()
+    if given["next_review"] and not _is_day(given["next_review"]):
+        section.refuse("next_review", f"expected a day, YYYY-MM-DD, found {given['next_review']!r}; change it")
+    return About(**given)
+
+
+def _is_day(text: str) -> bool:
+    try:
+        return date.fromisoformat(text).isoformat() == text
+    except ValueError:
+        return False
 
 
 def _ratios(section: documents.Section) -> tuple[float, ...]:

@@ -5,10 +5,11 @@ from collections.abc import Mapping
 from pathlib import Path
 from typing import Annotated, TypeAlias
 
-from pydantic import Field, NonNegativeInt, PositiveInt, ValidationError
+from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
-from pruneguard.errors import InvalidInputError
+from pruneguard import held
+from pruneguard.errors import InvalidInputError, UnavailableError
 
 PREFIX = "PRUNEGUARD_"
 
@@ -22,10 +23,26 @@ class Settings(BaseSettings):
     """Directory of everything this service writes: ledger, artefacts, keys, observations."""
 
     ledger_url: str = ""
-    """SQLAlchemy URL of the ledger. Empty means SQLite in `home`."""
+    """URL of the ledger: `sqlite:///path`, or `postgresql://user@host/database`, in whose first schema it then lies.
+
+    Empty means SQLite in `home`. A password belongs where libpq looks for it (PGPASSFILE, PGSERVICEFILE), not here.
+    """
 
     artifacts_url: str = ""
     """fsspec URL of the artefact store (a folder, s3://, gs://). Empty means a folder in `home`."""
+
+    privacy_url: str = ""
+    """SQLAlchemy URL of the sealed personal values. Empty means SQLite in `home`; their keys lie in `home` always."""
+
+    trust_policy: str = ""
+    """File that names the ledger's witnesses (C2SP tlog-policy). Empty means `trust-policy.txt` in `home`, if any."""
+
+    witness_interval_s: PositiveFloat = 10.0
+    """Seconds between two rounds in which the newest checkpoint is shown to the witnesses."""
+
+    held_dir: Path = Field(default_factory=held.default_folder)
+    """Folder of the checkpoints that were seen, which a later history must continue. Not in `home`: a backup of it
+    must not bring an older memory along."""
 
     data_dir: Path = Path("data")
     """Directory in which workloads look for data sets; see the README of each example."""
@@ -42,16 +59,23 @@ class Settings(BaseSettings):
     threads: PositiveInt = 1
     """Threads that one inference may use."""
 
+    watts_per_core: PositiveFloat = 10.0
+    """Watts that a busy core is assumed to draw, for the energy estimate of a run."""
+
     training_threads: NonNegativeInt = 0
     """Threads that training may use. 0 leaves it to PyTorch; with 1 the weights do not depend on the core count."""
 
     request_bytes_max: PositiveInt = 16_000_000
     """Largest request body the gateway reads."""
 
+    passphrase: SecretStr = SecretStr("")
+    """Opens the key files of people, where nobody sits at a terminal to be asked. Child processes are not told."""
+
     @property
     def environ(self) -> dict[str, str]:
         """These settings as a child process reads them, whatever folder it runs in."""
-        values = ((name, v.resolve() if isinstance(v, Path) else v) for name, v in self.model_dump().items())
+        told = self.model_dump(exclude={"passphrase"}).items()
+        values = ((name, v.resolve() if isinstance(v, Path) else v) for name, v in told)
         return {PREFIX + name.upper(): str(value) for name, value in values}
 
     @property
@@ -63,12 +87,36 @@ class Settings(BaseSettings):
         return self.artifacts_url or str(self.home / "artifacts")
 
     @property
+    def privacy(self) -> str:
+        return self.privacy_url or f"sqlite:///{self.home / 'privacy.sqlite'}"
+
+    @property
     def keys_dir(self) -> Path:
         return self.home / "keys"
 
     @property
     def observations(self) -> Path:
         return self.home / "observations"
+
+    @property
+    def cosigned(self) -> Path:
+        """The newest checkpoint that witnesses cosigned."""
+        return self.home / "anchors" / "witnessed"
+
+    def read_trust_policy(self) -> bytes | None:
+        """The policy that names the witnesses; None where nobody wrote one. Raises UnavailableError when it is gone."""
+        path = Path(self.trust_policy) if self.trust_policy else self.home / "trust-policy.txt"
+        try:
+            return path.read_bytes()
+        except FileNotFoundError as error:
+            if not self.trust_policy:
+                return None
+            raise UnavailableError(f"PRUNEGUARD_TRUST_POLICY names {path}, and there is no such file") from error
+
+
+def for_children(environ: Mapping[str, str] = os.environ) -> dict[str, str]:
+    """The environment of a child process: this one's, without what opens people's keys."""
+    return {name: value for name, value in environ.items() if name != f"{PREFIX}PASSPHRASE"}
 
 
 def load_settings(environ: Mapping[str, str] = os.environ) -> Settings:

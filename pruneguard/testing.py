@@ -21,8 +21,9 @@ from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.keys import LogKey, Signer
 from pruneguard.ledger.ledger import Ledger, Recorded, opening
 from pruneguard.ledger.rules import MONITOR
-from pruneguard.ledger.store import Node
 from pruneguard.policy import Policy, Rule, Subject
+from pruneguard.pruning import tensors
+from pruneguard.pruning.lineage import Lineage
 from pruneguard.verdict import Verdict
 
 ORIGIN = "pruneguard.example/test"
@@ -51,9 +52,9 @@ class MemoryStore:
         self.vkey = vkey
         self._lock = threading.RLock()
         self._entries: list[bytes] = []
-        self._nodes: dict[int, list[bytes]] = {}
+        self._rows: dict[int, list[bytes]] = {0: []}
         self._checkpoints: dict[int, bytes] = {}
-        self.append([entry], [(0, 0, merkle.leaf_hash(entry))], size=1, checkpoint=checkpoint)
+        self.append([entry], leaves=[merkle.leaf_hash(entry)], nodes=[], size=1, checkpoint=checkpoint)
 
     @contextmanager
     def reading(self) -> Iterator["MemoryStore"]:
@@ -69,6 +70,11 @@ class MemoryStore:
         finally:
             self._lock.release()
 
+    def drop_bodies(self, ranges: Sequence[tuple[int, int]]) -> None:
+        with self._lock:
+            for start, end in ranges:
+                self._entries[start:end] = [b""] * len(self._entries[start:end])
+
     def close(self) -> None:
         """Nothing to let go of."""
 
@@ -81,16 +87,25 @@ class MemoryStore:
     def count(self) -> int:
         return len(self._entries)
 
-    def entries(self, start: int, end: int) -> list[bytes]:
-        return self._entries[start:end]
+    def entries(self, start: int, end: int) -> Iterator[tuple[int, bytes, bytes]]:
+        return zip(range(start, end), self._rows[0][start:end], self._entries[start:end], strict=False)
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
-        return self._nodes.get(level, [])[start:end]
+        return self._rows.get(level, [])[start:end]
 
-    def append(self, entries: Sequence[bytes], nodes: Sequence[Node], *, size: int, checkpoint: bytes) -> None:
+    def append(
+        self,
+        entries: Sequence[bytes],
+        *,
+        leaves: Sequence[bytes],
+        nodes: Sequence[merkle.Node],
+        size: int,
+        checkpoint: bytes,
+    ) -> None:
         self._entries += entries
+        self._rows[0] += leaves
         for level, _, value in nodes:
-            self._nodes.setdefault(level, []).append(value)
+            self._rows.setdefault(level, []).append(value)
         self._checkpoints[size] = checkpoint
 
 
@@ -100,9 +115,10 @@ def log_key(origin: str = ORIGIN) -> LogKey:
 
 
 def memory_ledger(*, origin: str = ORIGIN) -> Ledger:
-    """A new ledger in memory."""
+    """A new ledger in memory, which is the same one on every call."""
     key = log_key(origin)
-    return Ledger(MemoryStore(key.verifier.vkey, *opening(key)), key=key)
+    first = opening(key, id=str(uuid.uuid5(uuid.NAMESPACE_URL, origin)), time=utc(START))
+    return Ledger(MemoryStore(key.verifier.vkey, *first), key=key)
 
 
 def people() -> dict[str, Signer]:
@@ -115,7 +131,8 @@ def register(ledger: Ledger, *, time: datetime = START) -> None:
     signers = people()
     for actor, role in TEAM.items():
         data = {"actor": actor, "person": actor, "public_key": signers[actor].public_key, "roles": [role.value]}
-        ledger.record(Event("key.registered", "root", data, time=utc(time)), signer=signers["root"])
+        event = Event("key.registered", "root", data, id=_identifier(ledger, time), time=utc(time))
+        ledger.record(event, signer=signers["root"])
 
 
 @dataclass
@@ -135,11 +152,9 @@ class Script:
     ) -> Recorded:
         """`data` gets the story's model added, unless it names one or a policy is about none."""
         self.now += timedelta(minutes=1)
-        number = self.ledger.size
-        identifier = uuid.UUID(int=int(self.now.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | number)
         if type_ != "policy.adopted":
             data = {"model": self.model, **data}
-        event = Event(type_, actor, data, refs or {}, None, str(identifier), utc(self.now))
+        event = Event(type_, actor, data, refs or {}, id=_identifier(self.ledger, self.now), time=utc(self.now))
         return self.ledger.record(event, signer=people()[actor] if signed else None)
 
 
@@ -170,13 +185,7 @@ def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start:
     if not ledger.state().people:
         register(ledger, time=start)
     policy = artifacts.put(POLICY.encode())
-    about: dict[str, Any] = {
-        "name": POLICY.name,
-        "version": POLICY.version,
-        "approvals_min": 1,
-        "on_decay": POLICY.on_decay.value,
-    }
-    script.record("policy.adopted", "grace", {"policy": policy}, signed=True, **about)
+    script.record("policy.adopted", "grace", {"policy": policy}, signed=True, **POLICY.terms)
 
     run = f"{model}-1"
     manifest = script.put({"kind": "manifest/v1", "model": model})
@@ -185,12 +194,13 @@ def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start:
     expectations = script.put({"kind": "expectations", "success": True})
     refs = {"data": data, "evidence": artifacts.put(admitted.encode()), "expectations": expectations}
     script.record("data.admitted", "ada", refs, run=run)
-    script.record("model.trained", "ada", {"model": twin, "data": data}, run=run)
+    dense = artifacts.put(_weights(range(4)))
+    script.record("model.trained", "ada", {"model": twin, "data": data, "weights": dense}, run=run)
 
     def attempt(digest: str, table: PairedTable, *, ratio: str, latency: float) -> str:
         if digest != twin:
-            lineage = script.put({"kind": "lineage/v1", "dense": twin, "ratio": ratio})
-            made = {"model": digest, "parent": twin, "data": data, "lineage": lineage}
+            cut = _cut(artifacts, kept=2 if digest == candidate else 1)
+            made = {"model": digest, "parent": twin, "data": data, **cut}
             script.record("model.pruned", "ada", made, run=run, recipe={"method": "channels", "ratio": ratio})
         evidence = _measured(digest, twin, data, table, latency=latency)
         verdict = judge(POLICY, [admitted, evidence], candidate=digest, twin=twin, data=data)
@@ -207,12 +217,35 @@ def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start:
         _sealed(script, candidate, number=2, rows=2_000, flips=flips)
     moved: dict[str, Any] = {"number": 2, "drifted": 1, "columns": 7, "names": ["margin"]}
     script.record("drift.reported", MONITOR, {"model": candidate, "report": script.put(moved)}, **moved)
-    about = {"number": 2, "detector": "twin disagreement", "cause": "artefact"}
+    about: dict[str, Any] = {"number": 2, "detector": "twin disagreement", "cause": "artefact"}
     seen = {"evalue": "412.7", "threshold": "100", "requests": 6_000, "twin_runs": 600, "flips": 105}
     alarm = script.record("alarm.raised", MONITOR, {"model": candidate}, **about, evidence=seen)
     back: dict[str, Any] = {"number": 2, "to": 1, "reason": "the twin disagrees", "alarm": alarm.event.id}
     end = script.record("release.rolled_back", MONITOR, {"model": candidate}, **back)
     return Story(model, twin, candidate, rejected, (first, no, yes), alarm.event.id, end.index)
+
+
+def _weights(rows: Sequence[int]) -> bytes:
+    """A layer that keeps these of its four rows, as safetensors."""
+    entries = b"".join(bytes([row, 0, 0, 63, row, 1, 0, 63]) for row in rows)
+    return tensors.write({"layer.weight": tensors.Tensor("F32", (len(rows), 2), entries)})
+
+
+def _cut(artifacts: Artifacts, *, kept: int) -> dict[str, str]:
+    """The lineage of a network that keeps so many rows, and its weights, which no training has changed."""
+    pruned = artifacts.put(_weights(range(kept)))
+    lineage = Lineage(
+        dense=canonical.digest(_weights(range(4))),
+        weights=pruned,
+        criterion="l2",
+        ratio=1 - kept / 4,
+        round_to=1,
+        seed=0,
+        removed={"layer": tuple(range(kept, 4))},
+        shapes={"layer.weight": (4, 2)},
+        kept={"layer.weight": (tuple(range(kept)), None)},
+    )
+    return {"lineage": artifacts.put(lineage.encode()), "weights": pruned}
 
 
 def _measured(digest: str, twin: str, data: str, table: PairedTable, *, latency: float) -> Evidence:
@@ -238,8 +271,7 @@ def _given(script: Script, run: str, verdict: Verdict, evidence: Sequence[Eviden
         "evidence": [script.artifacts.put(e.encode()) for e in evidence],
         "verdict": script.artifacts.put(verdict.encode()),
     }
-    objections = [f"{finding.rule}: {finding.outcome}" for finding in verdict.objections]
-    script.record("verdict.given", "ada", refs, run=run, split="release", passed=verdict.passed, objections=objections)
+    script.record("verdict.given", "ada", refs, run=run, split="release", **verdict.outline)
     return verdict.digest
 
 
@@ -256,6 +288,11 @@ def _sealed(script: Script, digest: str, *, number: int, rows: int, flips: int) 
     batch = script.artifacts.put(f"observations of {number}, {script.now}".encode())
     refs = {"model": digest, "batch": batch}
     script.record("batch.sealed", MONITOR, refs, number=number, rows=rows, twin_runs=rows // 10, flips=flips)
+
+
+def _identifier(ledger: Ledger, time: datetime) -> str:
+    """Of the next event: a UUID of version 7 out of its time and its place in the log."""
+    return str(uuid.UUID(int=int(time.timestamp() * 1000) << 80 | 7 << 76 | 2 << 62 | ledger.size))
 
 
 def _key(name: str) -> Ed25519PrivateKey:

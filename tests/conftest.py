@@ -3,6 +3,7 @@
 import os
 import shutil
 import tempfile
+import uuid
 from collections.abc import Callable
 from pathlib import Path
 
@@ -24,11 +25,17 @@ def pytest_configure(config: pytest.Config) -> None:
         if name != "PRUNEGUARD_DATA_DIR":
             del os.environ[name]  # what a developer has exported must not decide a test
     config.stash[HOME] = tempfile.mkdtemp(prefix="pruneguard-tests-")
-    os.environ |= ENVIRONMENT | {"PREFECT_HOME": config.stash[HOME]}
+    os.environ |= ENVIRONMENT | {"PREFECT_HOME": config.stash[HOME], "XDG_STATE_HOME": f"{config.stash[HOME]}/state"}
 
 
 def pytest_unconfigure(config: pytest.Config) -> None:
     shutil.rmtree(config.stash[HOME], ignore_errors=True)  # a server that is just stopping may still write there
+
+
+@pytest.fixture(autouse=True)
+def own_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
+    """No test has seen the checkpoints of another: ledgers of tests share keys, and are forks of each other."""
+    monkeypatch.setenv("XDG_STATE_HOME", f"{request.config.stash[HOME]}/state-{uuid.uuid4()}")
 
 
 @pytest.fixture

@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from pruneguard import documents
 from pruneguard.errors import InvalidInputError
 from pruneguard.manifest import Manifest, Objective, load_manifest
+from pruneguard.pruning.lineage import Method
 
 GOOD = """\
 model: digits
@@ -51,6 +52,14 @@ def test_a_manifest_says_what_the_file_says(folder: Path) -> None:
     assert (manifest.workload_file, manifest.policy_file) == (folder / "workload.py", folder / "policy.yaml")
     assert (manifest.train_epochs, manifest.finetune_epochs) == (30, 15)
     assert (manifest.ratios, manifest.round_to, manifest.objective) == ((0.25, 0.5, 0.75), 8, Objective.SPARSITY)
+
+
+def test_a_manifest_says_what_pruning_takes_away(folder: Path) -> None:
+    assert load(folder, GOOD).method is Method.CHANNELS
+    weights = load(folder, GOOD + "method: magnitude\n")
+    assert weights.method is Method.MAGNITUDE
+    assert weights.digest != load(folder, GOOD).digest
+    assert "method" in refusal(folder, GOOD + "method: wish\n")
 
 
 def test_what_has_a_default_may_be_left_out(folder: Path) -> None:
@@ -152,3 +161,35 @@ def test_a_tag_constructs_nothing(folder: Path) -> None:
 def test_any_bytes_are_read_or_refused(content: bytes) -> None:
     with contextlib.suppress(InvalidInputError):
         documents.parse(content, Path("any.yaml")).rest()
+
+
+ABOUT = (
+    GOOD
+    + """\
+about:
+  intended_use: To show how.
+  owner: the demo's team
+  next_review: 2027-06-30
+"""
+)
+
+
+def test_what_people_say_about_a_model_is_part_of_what_a_run_signs(folder: Path) -> None:
+    manifest, silent = load(folder, ABOUT), load(folder, GOOD)
+    said = {"intended_use": "To show how.", "owner": "the demo's team", "next_review": "2027-06-30"}
+    assert manifest.to_document()["about"] == said
+    assert silent.to_document()["about"] == {}
+    assert manifest.digest != silent.digest
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("  next_review: soon", "about.next_review: expected a day, YYYY-MM-DD, found 'soon'"),
+        ("  next_review: 2027-02-30", "about.next_review: expected a day"),
+        ("  intended_uses: x", "about.intended_uses: unknown key; did you mean 'intended_use'?"),
+        ("  owner: 7", "about.owner: expected a text"),
+    ],
+)
+def test_a_mistake_in_what_people_say_is_named_with_its_line(folder: Path, line: str, why: str) -> None:
+    assert refusal(folder, f"{GOOD}about:\n{line}\n").startswith(f":11: {why}")

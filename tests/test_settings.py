@@ -6,7 +6,7 @@ import pytest
 from pydantic import ValidationError
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.settings import PREFIX, Settings, load_settings
+from pruneguard.settings import PREFIX, Settings, for_children, load_settings
 
 
 def test_without_variables_everything_has_a_value_and_only_this_machine_can_reach_it() -> None:
@@ -64,3 +64,12 @@ def test_settings_do_not_change_after_they_are_read() -> None:
 
 def test_every_setting_has_a_sentence_that_says_what_it_is_for() -> None:
     assert [name for name, field in Settings.model_fields.items() if not (field.description or "").endswith(".")] == []
+
+
+def test_what_opens_peoples_keys_is_told_to_no_child_and_no_reader() -> None:
+    settings = load_settings({"PRUNEGUARD_PASSPHRASE": "correct horse", "PRUNEGUARD_THREADS": "2"})
+    assert settings.passphrase.get_secret_value() == "correct horse"
+    assert "PRUNEGUARD_PASSPHRASE" not in settings.environ
+    assert "correct horse" not in f"{settings!r} {settings.model_dump()} {settings.environ}"
+    told = for_children({"PRUNEGUARD_PASSPHRASE": "correct horse", "PATH": "/usr/bin"})
+    assert told == {"PATH": "/usr/bin"}

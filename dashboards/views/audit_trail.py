@@ -2,7 +2,8 @@
 
 import json
 import math
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from functools import lru_cache
 
 import streamlit as st
 
@@ -10,17 +11,37 @@ from dashboards import frame
 from dashboards.proofs import signature
 from dashboards.reading import SEARCHED_MAX, Line, Reading
 from dashboards.wording import badge, clock, count, plain, sentence
+from policies.framework import load_frameworks, shipped
+from pruneguard.audit.anchoring import NOTHING, SELF_SIGNED
+from pruneguard.audit.controls import Row, State
+from pruneguard.audit.frameworks import Framework
 from pruneguard.errors import PruneGuardError
 from pruneguard.ledger.events import CATALOGUE, Entry
 
 PAGE_ROWS = 25
 ALL = "All"
 SEALS = {True: badge("verified", "✓", "green"), False: badge("does not verify", "✕", "red")}
+STATES: Mapping[State, tuple[str, str]] = {
+    State.EVIDENCED: ("●", "green"),
+    State.PARTIAL: ("◐", "blue"),
+    State.STALE: ("◷", "orange"),
+    State.CONTRADICTED: ("✕", "red"),
+    State.STATEMENT_ONLY: ("§", "violet"),
+    State.NONE: ("–", "gray"),
+}
+FRAMEWORK = "nist-ai-rmf"
 
 GUARANTEE = (
-    "**Guarantee: self-signed only.** The ledger's own key signs every checkpoint, and people's keys their decisions. "
-    "An edit of what a checkpoint covers is found. Whoever holds the ledger's key could still present another history "
-    "to somebody else: no witness outside this service has countersigned a checkpoint."
+    "The ledger's own key signs every checkpoint, and people's keys their decisions. An edit of what a checkpoint "
+    "covers is found, and so is a ledger that does not continue what this dashboard saw before. "
+)
+ALONE = (
+    "Whoever holds the ledger's key could still present another history to somebody else: no witness outside this "
+    "service has countersigned a checkpoint."
+)
+WITNESSED = (
+    "The witnesses below countersigned it. How independent they are of this service, an auditor decides with a trust "
+    "policy of their own: `pruneguard audit verify --trust`."
 )
 
 
@@ -32,11 +53,13 @@ def page() -> None:
         st.stop()
     _search(reading)
     _one(reading)
+    _controls(reading)
 
 
 def _verification(reading: Reading) -> None:
     left, right = st.columns([3, 1], vertical_alignment="center")
-    left.markdown(GUARANTEE)
+    with left:
+        _guarantee()
     if right.button("Verify now", type="primary", width="stretch", help="Hash every entry again, as it is stored now"):
         with st.spinner(f"Hashing {count(reading.state.size)} entries …"):
             reading = frame.book().verify()
@@ -50,6 +73,20 @@ def _verification(reading: Reading) -> None:
             st.error(f"Verification failed. {plain(reading.trouble.found)}", icon="⚠️")
     for index, why in reading.state.violations[-10:]:
         st.warning(f"Entry #{index} broke a rule and has no effect: {plain(why)}")
+
+
+def _guarantee() -> None:
+    try:
+        found = frame.book().anchoring()
+    except PruneGuardError as error:
+        st.warning(f"What witnesses countersigned cannot be read: {plain(error)}")
+        return
+    witnessed = found.guarantee not in (NOTHING, SELF_SIGNED)
+    st.markdown(f"**Guarantee: {found.guarantee}.** {GUARANTEE}{WITNESSED if witnessed else ALONE}")
+    for place, why in found.faults:
+        st.error(f"{plain(place)}: {plain(why)}", icon="⚠️")
+    for remark in found.remarks:
+        st.caption(plain(remark))
 
 
 def _search(reading: Reading) -> None:
@@ -69,6 +106,10 @@ def _search(reading: Reading) -> None:
         st.caption(
             f"The newest {count(SEARCHED_MAX)} were searched, back to entry #{found.stopped_at}. "
             "Narrow by type or model."
+        )
+    if gone := sum(end - start for start, end in reading.state.absent):
+        st.caption(
+            f"Retention dropped what {count(gone)} entries said; their hashes are in the tree, and no line shows them."
         )
     if not lines:
         st.info("No entry matches. Clear a filter.")
@@ -137,6 +178,46 @@ def _one(reading: Reading) -> None:
             "text/plain",
             on_click="ignore",
         )
+
+
+def _controls(reading: Reading) -> None:
+    """A framework's controls, each with its state and the entries that it rests on."""
+    st.subheader("Controls")
+    left, middle, right = st.columns(3)
+    names = shipped()
+    chosen = left.selectbox("Framework", names, names.index(FRAMEWORK), key="framework", bind="query-params")
+    framework = _framework(chosen or FRAMEWORK)
+    model = middle.selectbox("For model", [ALL, *sorted(reading.state.models)], key="for", bind="query-params")
+    functions = [group.id for group in framework.groups if group.parent is None]
+    function = right.selectbox("Part", functions, key=f"part-{framework.name}")
+    st.caption(f"{plain(framework.title)}. {plain(framework.note)}")
+    try:
+        rows = frame.book().controls(framework, model=None if model == ALL else model)
+    except PruneGuardError as error:
+        st.warning(f"The controls cannot be read: {plain(error)}")
+        return
+    st.table(
+        [_control(row) for row in rows if framework.function(row.control).id == function],
+        border="horizontal",
+        alt=f"Controls of {framework.title}: {function}",
+    )
+
+
+def _control(row: Row) -> dict[str, str]:
+    said = [plain(found.why) for found in row.against] + ([plain(row.shown)] if row.shown else [])
+    missing = [f"**Missing.** {plain('; '.join(row.missing))}."] if row.missing else []
+    return {
+        "Control": f"**{plain(row.control.id)}** {plain(row.control.asks)}",
+        "Class": row.control.automation.value,
+        "State": badge(row.state.value, *STATES[row.state]),
+        "Entries": ", ".join(f"#{index}" for index in row.positions) or "–",
+        "What they show": " ".join([*said, *missing]) or "–",
+    }
+
+
+@lru_cache
+def _framework(name: str) -> Framework:
+    return Framework.decode(load_frameworks([name])[name])
 
 
 def _event(reading: Reading, raw: bytes) -> None:

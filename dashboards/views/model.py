@@ -10,9 +10,10 @@ from dashboards.measures import Measures
 from dashboards.reading import Book, Reading
 from dashboards.standing import assess
 from dashboards.wording import badge, clock, count, facts, look, plain, short, since
+from pruneguard import releases
 from pruneguard.errors import PruneGuardError
-from pruneguard.ledger.state import GivenVerdict, Model
-from pruneguard.verdict import Finding, Verdict
+from pruneguard.ledger.state import GivenVerdict, Model, Release
+from pruneguard.verdict import Finding, Outcome, Verdict
 
 NOTHING = Measures.of({})
 
@@ -87,16 +88,24 @@ def _versions(model: Model, measures: Mapping[str, Measures]) -> None:
         rows.append(
             {
                 "Version": f"**{release.number}**  \n{short(release.digest)}",
-                "State": look(release.status),
+                "State": f"{look(release.status)}{_waived(model, release)}",
                 "Since (UTC)": since(release.changed_at),
                 "Accuracy [95 %]": of.accuracy_text,
                 "Parameters kept": of.kept_text,
                 "Latency / twin's": of.latency_text,
                 "File": of.size_text,
-                "Approved by": plain(", ".join(release.approvals)) or "–",
+                "Approved by": plain(releases.told_approvals(release)) or "–",
             }
         )
     st.table(rows, border="horizontal", alt="Versions, newest first")
+
+
+def _waived(model: Model, release: Release) -> str:
+    if not release.waivers:
+        return ""
+    verdict = model.by_digest[release.verdict]
+    score = f"{verdict.score()} rules pass, {verdict.score(len(release.waivers))} with waivers"
+    return f"  \n{look(Outcome.WAIVED)} failed; {score}"
 
 
 def _verdict(model: Model, measures: Mapping[str, Measures]) -> None:
@@ -168,7 +177,10 @@ def _reasons(book: Book, verdict: GivenVerdict) -> list[str]:
     try:
         found = book.verdict(verdict.digest).objections
     except PruneGuardError:
-        return [plain(reason) for reason in verdict.objections]  # the log names them even where the document is lost
+        told = verdict.objections.items()
+        return [
+            plain(f"{rule}: {outcome}") for rule, outcome in told
+        ]  # the log names them even where the document is lost
     return [
         f"**{plain(f.rule)}** ({f.outcome.value}): {plain(f.observed)}; required {plain(f.required)}" for f in found
     ]

@@ -8,7 +8,8 @@ import streamlit as st
 from dashboards import frame
 from dashboards.reading import Line, Reading
 from dashboards.standing import awaits
-from dashboards.wording import age, clock, count, look, percent, plain, sentence, short, since
+from dashboards.wording import age, clock, count, look, now, percent, plain, sentence, short, since
+from pruneguard import releases
 from pruneguard.errors import PruneGuardError
 from pruneguard.ledger.state import Model, Release, Role, State, Status
 from pruneguard.policy import Policy
@@ -35,6 +36,8 @@ def _live(chosen: Model) -> None:
     if (canary := model.canary) is not None:
         _canary(model, canary)
     for release in model.releases.values():
+        if release.waivers and release.status not in (Status.RETIRED, Status.ROLLED_BACK):
+            st.warning(f"§ **Version {release.number}** {plain(releases.told_waivers(state, release, now(state)))}")
         if release.status is Status.PROPOSED:
             st.warning(
                 f"✎ **Version {release.number} waits.** {plain(awaits(state, release))}. They sign with their own key:"
@@ -89,7 +92,7 @@ def _row(state: State, model: Model, release: Release) -> dict[str, str]:
         "Since (UTC)": since(release.changed_at),
         "Traffic": percent(taken(model, release), 0),
         "Approvals": f"{len(release.approvals)} of {needed}"
-        + (f": {plain(', '.join(release.approvals))}" * bool(release.approvals)),
+        + (f": {plain(releases.told_approvals(release))}" * bool(release.approvals)),
         "Made by": plain(", ".join(sorted(release.makers))),
         "Policy": f"{plain(adopted.name)} version {adopted.version}" if adopted else short(release.policy),
     }

@@ -5,7 +5,7 @@ import sys
 from collections.abc import Sequence
 
 from pruneguard import __version__
-from pruneguard.cli import audit, govern, observe, operate
+from pruneguard.cli import audit, govern, observe, operate, privacy, witness
 from pruneguard.errors import PruneGuardError, UnavailableError
 
 NEEDS_SERVICE = (
@@ -23,9 +23,10 @@ exit codes:
   10   audit verify: a file is not what the manifest says
   11   audit verify: a signature does not hold
   12   audit verify: the tree does not hold
-  13   audit verify: the checkpoint held does not fit this log
+  13   audit verify: the log does not continue what was seen or cosigned, or too few witnesses saw it
   14   audit verify: a decision does not follow from its evidence, or a rule was broken
-  15   audit verify: an artefact is not what the ledger says
+  15   audit verify, audit recompute-lineage: an artefact is not what the ledger says
+  16   audit verify: something that the ledger leads to is missing, or something is there that it does not lead to
   130  interrupted
 
 Every setting is an environment variable PRUNEGUARD_*; `pruneguard doctor` lists them with their values.
@@ -42,7 +43,7 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"pruneguard {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (operate, govern, observe, audit):
+    for module in (operate, govern, observe, audit, witness, privacy):
         module.add(commands)
     return top
 

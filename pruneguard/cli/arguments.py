@@ -3,14 +3,19 @@
 import argparse
 import importlib
 import json
+import sys
 from collections.abc import Callable
+from getpass import getpass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
+
+from pruneguard.errors import InvalidInputError
 
 if TYPE_CHECKING:
     from pruneguard.ledger.keys import Signer
     from pruneguard.settings import Settings
 
+PASSPHRASE = "PRUNEGUARD_PASSPHRASE"  # noqa: S105  # the variable's name
 Commands = Any  # argparse's own type for this is private
 Command = Callable[[argparse.Namespace], int]
 
@@ -41,10 +46,41 @@ def key_file(args: argparse.Namespace, settings: "Settings") -> Path:
 
 
 def signer(args: argparse.Namespace, settings: "Settings") -> "Signer":
-    """The person who acts."""
+    """The person who acts. Asks for the passphrase where their key file has one."""
     from pruneguard.ledger.keys import load_signer
 
-    return load_signer(key_file(args, settings))
+    path = key_file(args, settings)
+    return load_signer(path, passphrase=passphrase(path, settings))
+
+
+def passphrase(path: Path, settings: "Settings") -> bytes | None:
+    """What opens a key file: None where nothing is needed, else the setting, else what is typed at the terminal."""
+    from pruneguard.ledger.keys import is_locked
+
+    if not is_locked(path):
+        return None
+    if given := settings.passphrase.get_secret_value():
+        return given.encode()
+    _require_terminal(f"{path} is locked with a passphrase")
+    return getpass(f"passphrase of {path}: ").encode()
+
+
+def new_passphrase(path: Path, settings: "Settings", *, none: bool) -> bytes | None:
+    """What a new key file is to be locked with; None for an open one, asked for with `none` or an empty line."""
+    if none:
+        return None
+    if given := settings.passphrase.get_secret_value():
+        return given.encode()
+    _require_terminal(f"{path} is to be locked with a passphrase (or --no-passphrase)")
+    given = getpass(f"new passphrase of {path} (empty for none): ")
+    if given != getpass("once more: "):
+        raise InvalidInputError("the two passphrases differ; nothing was changed, try again")
+    return given.encode() or None
+
+
+def _require_terminal(why: str) -> None:
+    if not sys.stdin.isatty():
+        raise InvalidInputError(f"{why}, and nobody is at a terminal to be asked; set {PASSPHRASE}")
 
 
 def settings() -> "Settings":

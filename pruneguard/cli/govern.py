@@ -1,8 +1,9 @@
-"""Commands of people who answer for something: init, keys, approve."""
+"""Commands of people who answer for something: init, keys, approve, waive, propose."""
 
 import argparse
-from pathlib import Path
+from datetime import UTC, date, datetime, time, timedelta
 
+from pruneguard.cli import keys
 from pruneguard.cli.arguments import Commands, command, service, settings, signer, with_key
 from pruneguard.errors import InvalidInputError
 
@@ -22,16 +23,7 @@ def add(commands: Commands) -> None:
         help="also make and register keys for ada (engineer), grace (approver) and otto (operator), to try things out",
     )
 
-    keys = commands.add_parser("keys", help="make a key of one's own, and say whose a key is")
-    kinds = keys.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    new = command(kinds, "new", _new, "Make your own signing key; it never leaves the file.")
-    new.add_argument("actor", help="your id in the ledger")
-    new.add_argument("--out", type=Path, help="where to keep it (default: ACTOR.key in the keys folder)")
-    register = command(kinds, "register", _register, "An admin says whose a public key is and what they may do.")
-    register.add_argument("actor")
-    register.add_argument("public_key", help="what `keys new` printed")
-    register.add_argument("--role", action="append", required=True, help="engineer, approver, operator, auditor, admin")
-    with_key(register, "root")
+    keys.add(commands)
 
     approve = command(
         commands,
@@ -47,6 +39,39 @@ def add(commands: Commands) -> None:
     approve.add_argument("--policy", metavar="NAME_OR_FILE", help="adopt this policy instead of a release")
     with_key(approve, "grace")
 
+    waive = command(
+        commands,
+        "waive",
+        _waive,
+        "Take on one failed rule of one candidate until a date, in your own name.\n\n"
+        "  pruneguard waive digits efficiency.latency_ratio --until 30d \\\n"
+        "      --reason 'the new host is slower' --control 'a person looks at every answer above 50 ms'\n\n"
+        "The rule stays failed and is shown as failed, waived. Only what was measured can be waived, only by an\n"
+        "approver who did not make the candidate, for 90 days at most; somebody else has to extend it. When it\n"
+        "lapses while the release takes traffic, an alarm is raised, it goes no further, and what the policy's\n"
+        "on_lapse says is done.\n"
+        "With every failed rule waived, an engineer proposes the candidate: pruneguard propose MODEL.",
+    )
+    waive.add_argument("model")
+    waive.add_argument("rule", help="its name in the policy (`pruneguard status` lists what failed)")
+    waive.add_argument(
+        "--until", required=True, metavar="DAYS_OR_DATE", help="30d, or a day in UTC at whose start it ends"
+    )
+    waive.add_argument("--reason", required=True, help="why; it stands in the audit trail")
+    waive.add_argument("--control", required=True, help="what is done instead of passing")
+    waive.add_argument("--candidate", metavar="DIGEST", help="which one (default: the newest that failed the rule)")
+    with_key(waive, "grace")
+
+    propose = command(
+        commands,
+        "propose",
+        _propose,
+        "Put the newest finally judged candidate forward that passed, or whose every failed rule is waived.\n\n"
+        "A run proposes what passes by itself; this is for what was waived afterwards.",
+    )
+    propose.add_argument("model")
+    with_key(propose, "ada")
+
 
 def _init(args: argparse.Namespace) -> int:
     from pruneguard import home
@@ -55,30 +80,6 @@ def _init(args: argparse.Namespace) -> int:
     ledger = home.create(known, admin=args.admin, origin=args.origin, team=args.team)
     print(f"ledger {ledger.state().origin!r} opened in {known.home.resolve()}; keys lie in {known.keys_dir}")
     print("next: pruneguard approve --policy NAME_OR_FILE, then pruneguard run MANIFEST")
-    return 0
-
-
-def _new(args: argparse.Namespace) -> int:
-    from pruneguard.ledger.keys import new_signer
-
-    path = args.out or settings().keys_dir / f"{args.actor}.key"
-    key = new_signer(path, args.actor).public_key
-    print(f"{path} holds the private key of {args.actor}. An admin registers the public one:")
-    print(f"pruneguard keys register {args.actor} {key} --role ROLE")
-    return 0
-
-
-def _register(args: argparse.Namespace) -> int:
-    from pruneguard import home
-    from pruneguard.ledger.state import Role
-
-    known = settings()
-    if unknown := sorted(set(args.role) - set(Role)):
-        raise InvalidInputError(f"unknown roles {unknown}; the roles are {[role.value for role in Role]}")
-    roles = [Role(role) for role in args.role]
-    ledger = home.open_ledger(known)
-    home.register(ledger, actor=args.actor, public_key=args.public_key, roles=roles, signer=signer(args, known))
-    print(f"{args.actor} is registered: {', '.join(roles)}")
     return 0
 
 
@@ -92,13 +93,71 @@ def _approve(args: argparse.Namespace) -> int:
         policy = service("policies.document").load_policy(args.policy)
         done = releases.adopt(ledger, home.artifacts(known), policy=policy, signer=person)
         print(f"policy {policy.name} {policy.version} adopted by {person.actor} (event {done.index})")
+        if (pending := ledger.state().pending.get(policy.digest)) is not None:
+            needed = ledger.state().in_force[policy.name].approvals_min
+            print(f"{len(pending.adopted_by)} of {needed}: another approver must adopt it before it is in force")
         return 0
     if args.model is None or args.number is None:
         waiting = [f"{r.model} {r.number}" for r in releases.awaiting_approval(ledger.state())]
         raise InvalidInputError(f"name a model and a release's number, or --policy; waiting are {waiting or 'none'}")
     done = releases.approve(ledger, model=args.model, number=args.number, reason=args.reason, signer=person)
-    release = releases.find_release(ledger.state(), model=args.model, number=args.number)
+    state = ledger.state()
+    release = releases.find_release(state, model=args.model, number=args.number)
     print(f"{args.model} {args.number} is {release.status} (event {done.index}, signed by {person.actor})")
+    if told := releases.told_waivers(state, release, state.clock):
+        print(told)
     if release.status == "approved":
         print("next: pruneguard up, which gives it traffic; where one runs already it follows by itself")
     return 0
+
+
+def _waive(args: argparse.Namespace) -> int:
+    from pruneguard import home, releases
+
+    known = settings()
+    person = signer(args, known)
+    done = releases.waive(
+        home.open_ledger(known),
+        model=args.model,
+        rule=args.rule,
+        until=_until(args.until),
+        reason=args.reason,
+        control=args.control,
+        candidate=args.candidate,
+        signer=person,
+    )
+    data = done.event.data
+    print(f"{args.rule} stays failed and is waived until {data['expires']} by {person.actor} (event {done.index})")
+    print(f"score: {data['before']} rules pass, {data['after']} with it; next: pruneguard propose {args.model}")
+    return 0
+
+
+def _propose(args: argparse.Namespace) -> int:
+    from pruneguard import home, releases
+
+    known = settings()
+    person = signer(args, known)
+    ledger = home.open_ledger(known)
+    verdict = releases.proposable(ledger.state(), model=args.model)
+    done = releases.propose(
+        ledger,
+        model=args.model,
+        candidate=verdict.candidate,
+        verdict=verdict.digest,
+        causation=f"{verdict.run}/propose/{verdict.candidate}",
+        signer=person,
+    )
+    number = done.event.data["number"]
+    print(f"{args.model} {number} is proposed (event {done.index}, signed by {person.actor})")
+    print(f"next: pruneguard approve {args.model} {number} --reason ...")
+    return 0
+
+
+def _until(text: str) -> timedelta | datetime:
+    """`30d` or `2026-12-24`."""
+    try:
+        if text.endswith("d"):
+            return timedelta(days=int(text.removesuffix("d")))
+        return datetime.combine(date.fromisoformat(text), time(), UTC)
+    except (ValueError, OverflowError) as error:
+        raise InvalidInputError(f"--until {text}: expected days as in 30d, or a day as in 2026-12-24") from error

@@ -6,10 +6,12 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
+from pruneguard.cli import standing
 from pruneguard.cli.arguments import Commands, command, settings, show, with_json
-from pruneguard.errors import PruneGuardError
+from pruneguard.errors import InvalidInputError, PruneGuardError
 
 # What each part of the service is built on; `doctor` imports them, since an install can look right and not run.
 PARTS = (
@@ -34,31 +36,65 @@ PARTS = (
 def add(commands: Commands) -> None:
     status = with_json(command(commands, "status", _status, "What answers, since when, and what waits for whom."))
     status.add_argument("model", nargs="?", help="one model only")
+    status.add_argument("--at", metavar="TIME", help="what answered then, who agreed to it and on which evidence")
+    status.add_argument(
+        "--proof", type=Path, metavar="DIR", help="with --at: write the proofs of what decided it there"
+    )
     with_json(command(commands, "doctor", _doctor, "Check that this installation can run, and say what to do if not."))
 
 
 def _status(args: argparse.Namespace) -> int:
-    from pruneguard import home, releases
+    from pruneguard import held, home, releases
 
-    state = home.read_ledger(settings()).state()
+    known = settings()
+    ledger = home.read_ledger(known)
+    held.Shelf(known.held_dir).follow(ledger)
+    state = ledger.state()
     models = {args.model: releases.find_model(state, args.model)} if args.model else state.models
-    standing = [_model(model) for model in models.values()]
+    if args.at or args.proof:
+        return _status_at(args, ledger, list(models.values()))
+    found = [_model(state, model) for model in models.values()]
     document = {
-        "ledger": {"origin": state.origin, "size": state.size, "violations": [list(v) for v in state.violations]},
-        "models": standing,
+        "ledger": {
+            "origin": state.origin,
+            "vkey": ledger.verifier.vkey,
+            "size": state.size,
+            "violations": [list(v) for v in state.violations],
+        },
+        "models": found,
     }
     if args.json:
         show(document)
     else:
         print(f"ledger {state.origin}: {state.size} events, {len(state.violations)} violations")
-        for line in (line for model in standing for line in _lines(model)):
+        for line in (line for model in found for line in _lines(model)):
             print(line)
         if not models:
             print("no models yet; next: pruneguard run MANIFEST")
     return 0
 
 
-def _model(model: Any) -> dict[str, Any]:
+def _status_at(args: argparse.Namespace, ledger: Any, models: list[Any]) -> int:
+    from pruneguard.audit.selection import moment
+
+    if not args.at:
+        raise InvalidInputError("--proof is of what answered at a moment; name it with --at TIME")
+    at = moment(args.at)
+    found = standing.stood(ledger.state(), models, at)
+    proofs = standing.write_proofs(ledger, found, args.proof) if args.proof else []
+    if args.json:
+        show({"at": at, "models": found, "proofs": [str(path) for path in proofs]})
+        return 0
+    for line in standing.lines(found, at):
+        print(line)
+    if proofs:
+        print(f"{len(proofs)} proofs in {args.proof}: each is a C2SP tlog-proof of one entry")
+    return 0
+
+
+def _model(state: Any, model: Any) -> dict[str, Any]:
+    from pruneguard.releases import told_waivers
+
     releases = [
         {
             "number": r.number,
@@ -67,7 +103,8 @@ def _model(model: Any) -> dict[str, Any]:
             "digest": r.digest,
             "since": r.changed_at,
             "author": r.author,
-            "approvals": r.approvals,
+            "approvals": standing.approvals(r),
+            "waived": told_waivers(state, r, state.clock) or None,
         }
         for r in model.releases.values()
     ]
@@ -84,9 +121,12 @@ def _model(model: Any) -> dict[str, Any]:
 def _lines(model: dict[str, Any]) -> Iterator[str]:
     yield f"{model['model']}: " + (f"version {model['live']} answers" if model["live"] else "nothing answers")
     for r in model["releases"]:
-        by = f", approved by {', '.join(r['approvals'])}" if r["approvals"] else f", proposed by {r['author']}"
+        agreed = ", ".join(f"{approval['actor']} ({approval['assurance']})" for approval in r["approvals"])
+        by = f", approved by {agreed}" if agreed else f", proposed by {r['author']}"
         share = f" at {r['share']:.0%}" if r["status"] == "canary" else ""
         yield f"  {r['number']:>3}  {r['status']}{share} since {r['since'][:19]}Z{by}  {r['digest'][:19]}"
+        if r["waived"]:
+            yield f"       {r['waived']}"
         if r["status"] == "proposed":
             yield f"       next: pruneguard approve {model['model']} {r['number']} --reason ..."
         if r["status"] == "approved":

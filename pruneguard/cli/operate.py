@@ -1,9 +1,20 @@
 """Commands that make things happen: demo, run, up, rollback."""
 
 import argparse
+import os
 from pathlib import Path
 
-from pruneguard.cli.arguments import Commands, command, key_file, service, settings, signer, with_key
+from pruneguard.cli.arguments import (
+    PASSPHRASE,
+    Commands,
+    command,
+    key_file,
+    passphrase,
+    service,
+    settings,
+    signer,
+    with_key,
+)
 
 
 def add(commands: Commands) -> None:
@@ -45,7 +56,11 @@ def _demo(args: argparse.Namespace) -> int:
 
 def _run(args: argparse.Namespace) -> int:
     known = settings()
-    return int(service("flows.retrain_and_prune").main(args.manifest, known, key=key_file(args, known)))
+    path = key_file(args, known)
+    if (given := passphrase(path, known)) is not None:
+        # The flow reads settings and key itself, so that the engine records neither; its children are not told.
+        os.environ[PASSPHRASE] = given.decode()
+    return int(service("flows.retrain_and_prune").main(args.manifest, known, key=path))
 
 
 def _up(args: argparse.Namespace) -> int:

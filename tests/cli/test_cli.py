@@ -81,7 +81,7 @@ def test_adopting_a_policy_needs_an_approvers_key(own_home: Path, capsys: pytest
 
 def test_a_person_makes_a_key_and_an_admin_registers_it(own_home: Path, capsys: pytest.CaptureFixture[str]) -> None:
     main(["init"])
-    assert main(["keys", "new", "lin"]) == 0
+    assert main(["keys", "new", "lin", "--no-passphrase"]) == 0
     command = capsys.readouterr().out.strip().splitlines()[-1].split()
     assert main([*command[1:-1], "auditor"]) == 0
     assert home.read_ledger(Settings(home=own_home)).state().people["lin"].roles == {"auditor"}

@@ -16,7 +16,6 @@ from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.settings import Settings
 from pruneguard.testing import POLICY, Script
-from pruneguard.verdict import Verdict
 from tests.ledgers import new_ledger
 
 
@@ -43,10 +42,7 @@ class Troupe:
             "grace",
             {"policy": self.artifacts.put(POLICY.encode())},
             signed=True,
-            name=POLICY.name,
-            version=POLICY.version,
-            approvals_min=1,
-            on_decay=POLICY.on_decay.value,
+            **POLICY.terms,
         )
         for model in ("signs", "voice", "spam", "digits"):
             self.script.model = model
@@ -112,8 +108,8 @@ class Troupe:
             "evidence": [self.artifacts.put(e.encode()) for e in (self.admitted, evidence)],
             "verdict": self.artifacts.put(verdict.encode()),
         }
-        said: dict[str, Any] = {"passed": verdict.passed, "objections": objections(verdict)}
-        self.script.record("verdict.given", "ada", refs, run=f"{self.script.model}-1", split="release", **said)
+        run = f"{self.script.model}-1"
+        self.script.record("verdict.given", "ada", refs, run=run, split="release", **verdict.outline)
         return verdict.digest
 
     def propose(self, digest: str, verdict: str, *, number: int) -> None:
@@ -196,10 +192,6 @@ def measured(digest: str, twin: str, data: str, table: PairedTable, *, kept: flo
     }
     slices: dict[str, Measurement] = {f"quality.paired.slice.class={label}": tenth for label in range(10)}
     return Evidence(digest, twin, data, measurements | slices, {"split": "release", "seed": "7"})
-
-
-def objections(verdict: Verdict) -> list[str]:
-    return [f"{finding.rule}: {finding.outcome}" for finding in verdict.objections]
 
 
 def open_app(settings: Settings, page: str, **query: str) -> AppTest:

@@ -1,10 +1,21 @@
+import shutil
+from contextlib import closing
+from pathlib import Path
+
 import pytest
 from streamlit.testing.v1 import AppTest
 
 from dashboards import reading
 from dashboards.reading import Book
-from pruneguard.errors import InvalidInputError
+from pruneguard import home, releases
+from pruneguard.errors import IntegrityError, InvalidInputError
+from pruneguard.ledger.trust import TrustPolicy
 from pruneguard.settings import Settings
+from pruneguard.witness import keys
+from pruneguard.witness.cosigned import Cosigned
+from pruneguard.witness.pushing import push
+from pruneguard.witness.server import Witness, WitnessServer
+from pruneguard.witness.state import State
 from tests.dashboards.stage import open_app, shown
 from tests.ledgers import edit
 
@@ -45,7 +56,7 @@ def test_an_entry_shows_its_signature_and_its_proof(settings: Settings) -> None:
     app = open_app(settings, "audit_trail", entry=str(approved))
     text = shown(app).replace("\\", "")
     assert ":green-badge[✓ verified] **Inclusion.**" in text
-    assert "Signed by grace with their registered Ed25519 key" in text
+    assert "Signed by grace with an Ed25519 key registered for them" in text
     assert "c2sp.org/tlog-proof@v1" in text
 
 
@@ -106,3 +117,76 @@ def test_what_a_page_was_given_does_not_change_under_it(settings: Settings) -> N
     book.roll_back(model="voice", reason="errors", actor="otto")
     assert before.models["voice"].canary is not None
     assert book.now().state.models["voice"].canary is None
+
+
+def test_an_old_backup_that_was_appended_to_is_a_changed_ledger_on_every_page(
+    settings: Settings, template: Path, tmp_path: Path
+) -> None:
+    Book(settings).roll_back(model="voice", reason="errors", actor="otto")
+    assert Book(settings).now().trouble is None  # this dashboard has now seen 82 entries
+    shutil.copytree(template, tmp_path / "backup")
+    restored = settings.model_copy(update={"home": tmp_path / "backup"})
+    trouble = Book(restored).now().trouble
+    assert trouble is not None
+    assert trouble.edited
+    assert "ends at 81 entries, and 82 were seen before" in trouble.found
+
+    book = Book(restored)
+    with pytest.raises(IntegrityError, match="nothing was rolled back"):
+        book.roll_back(model="voice", reason="other errors", actor="otto")
+    assert "82 were seen before" in str(book.verify().trouble)
+    with closing(home.open_ledger(restored)) as ledger:
+        releases.roll_back(ledger, model="voice", reason="other errors", actor="otto")
+    trouble = book.verify().trouble
+    assert trouble is not None
+    assert "history was rewritten" in trouble.found
+
+
+def controls(app: AppTest) -> dict[str, dict[str, str]]:
+    """The rows of the table of controls, by id."""
+    rows = app.table[-1].value.to_dict("records")
+    return {row["Control"].split("**")[1].replace("\\", ""): row for row in rows}
+
+
+def test_controls_have_a_state_and_the_positions_of_their_entries(settings: Settings) -> None:
+    app = open_app(settings, "audit_trail", **{"for": "digits"})
+    rows = controls(app)
+    assert len(rows) == 19  # GOVERN
+    assert rows["GOVERN 1.6"]["State"] == ":green-badge[● evidenced]"
+    assert all(part.startswith("#") for part in rows["GOVERN 1.6"]["Entries"].split(", "))
+    assert rows["GOVERN 1.1"]["State"] == ":gray-badge[– none]"
+    assert "a document that a person attaches" in rows["GOVERN 1.1"]["What they show"]
+    assert "Neither a certification nor legal advice, and no score" in shown(app).replace("\\", "")
+
+
+def test_controls_of_a_model_do_not_count_another_s_entries(settings: Settings) -> None:
+    rolled_back = Book(settings).find(types=["release.rolled_back"]).indices[0]
+    assert (
+        f"#{rolled_back}" in controls(open_app(settings, "audit_trail", **{"for": "digits"}))["GOVERN 6.2"]["Entries"]
+    )
+    assert controls(open_app(settings, "audit_trail", **{"for": "signs"}))["GOVERN 6.2"]["Entries"] == "–"
+
+
+def test_another_framework_is_chosen_by_its_name_and_shown_part_by_part(settings: Settings) -> None:
+    app = open_app(settings, "audit_trail", framework="eu-ai-act")
+    assert "Art. 12" in controls(app)
+    app.selectbox(key="part-eu-ai-act").set_value("Annex IV").run()
+    assert "Annex IV.8" in controls(app)
+
+
+def test_the_page_names_the_witnesses_and_no_more_than_they_saw(settings: Settings, tmp_path: Path) -> None:
+    own = keys.new(tmp_path / "w.key", "city.example/w")
+    with closing(home.read_ledger(settings)) as ledger:
+        witness = Witness(State(tmp_path / "w.sqlite"), [own], [ledger.verifier])
+        with WitnessServer(witness) as server:
+            text = f"witness city {own.verifier.vkey} {server.url}\nquorum city\n"
+            (settings.home / "trust-policy.txt").write_text(text)
+            assert "self-signed only" in shown(open_app(settings, "audit_trail"))
+            push(ledger, TrustPolicy.parse(text.encode()), Cosigned(settings.cosigned))
+    said = shown(open_app(settings, "audit_trail"))
+    assert "Guarantee: witnessed in the same trust domain." in said
+    assert "city: cosigned at" in said.replace("\\", "")
+    settings.cosigned.write_bytes(settings.cosigned.read_bytes().replace(b"\n81\n", b"\n80\n"))
+    app = open_app(settings, "audit_trail")
+    assert "cannot be read" in app.warning[0].value
+    assert not app.exception

@@ -1,9 +1,13 @@
+from datetime import timedelta
+from typing import Any
+
 from streamlit.testing.v1 import AppTest
 from streamlit.testing.v1.element_tree import Selectbox
 
 from pruneguard import home, releases
 from pruneguard.ledger.state import Status
 from pruneguard.settings import Settings
+from pruneguard.testing import people
 from tests.dashboards.stage import open_app, shown
 from tests.ledgers import edit
 
@@ -99,3 +103,29 @@ def test_a_ledger_found_edited_blocks_the_rollback(settings: Settings) -> None:
     app = open_app(settings, "releases", model="voice")
     assert not app.exception
     assert not app.button
+
+
+def waived(settings: Settings) -> None:
+    """Somebody takes on what a candidate of `spam` failed, and it is proposed and approved by a click."""
+    ledger, signers = home.open_ledger(settings), people()
+    verdict = next(v for v in ledger.state().models["spam"].verdicts if not v.passed)
+    about: dict[str, Any] = {"reason": "a pilot", "control": "a person looks", "candidate": verdict.candidate}
+    for rule in verdict.objections:
+        until = timedelta(days=30)
+        releases.waive(ledger, model="spam", rule=rule, until=until, signer=signers["grace"], **about)
+    named = {"model": "spam", "candidate": verdict.candidate, "verdict": verdict.digest}
+    releases.propose(ledger, **named, causation="a pilot", signer=signers["ada"])
+    releases.approve(ledger, model="spam", number=3, reason="read the waivers", actor="grace")
+    ledger.close()
+
+
+def test_what_was_waived_is_shown_as_failed_with_its_score_and_a_click_as_a_click(settings: Settings) -> None:
+    waived(settings)
+    app = open_app(settings, "releases", model="spam")
+    warning = next(box.value for box in app.warning if "waived" in box.value)
+    assert "failed, waived" in warning
+    assert "a person looks" in warning
+    said = shown(app).replace("\\", "")
+    assert "grace (server-attested)" in said
+    assert "grace (signed)" in said
+    assert "failed; " in shown(open_app(settings, "model", model="spam")).replace("\\", "")

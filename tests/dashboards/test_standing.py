@@ -51,7 +51,7 @@ def test_each_state_of_a_model_has_its_standing(subject: Model, standing: Standi
 
 
 def test_those_who_made_a_release_are_not_asked_to_approve_it() -> None:
-    people = {name: Person(name, "", frozenset({Role.APPROVER})) for name in ("ada", "grace")}
+    people = {name: Person(name, name, "", frozenset({Role.APPROVER})) for name in ("ada", "grace")}
     assert awaits(State(people=people), release(2, Status.PROPOSED)) == "version 2 needs 1 approval from: grace"
 
 

@@ -1,10 +1,14 @@
 """The demo as a person sees it: started as a child process, read, visited in a browser, and ended with Ctrl-C."""
 
+import csv
+import io
 import os
 import re
 import shutil
 import signal
 import socket
+import tarfile
+from collections import Counter
 from dataclasses import dataclass
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -104,6 +108,16 @@ def test_the_bundle_verifies_and_its_changed_copy_does_not(shown: Shown, capsys:
     assert ": verified; guarantee: " in capsys.readouterr().out
     assert cli.main(["audit", "verify", str(bundle.with_suffix(".tampered.tar"))]) >= 10
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_the_bundle_fills_every_control_that_needs_no_person_and_half_of_those_that_need_one_too(shown: Shown) -> None:
+    (bundle,) = shown.settings.home.rglob("*-audit.tar")
+    with tarfile.open(bundle) as archive:
+        table = archive.extractfile("compliance/nist-ai-rmf/controls.csv")
+        assert table is not None
+        rows = list(csv.DictReader(io.StringIO(table.read().decode())))
+    half = Counter((row["class"], row["state"], row["service's half"]) for row in rows)
+    assert half == {("A", "evidenced", "evidenced"): 21, ("S", "partial", "evidenced"): 37, ("M", "none", "none"): 14}
 
 
 def test_ctrl_c_ends_it_with_0_and_leaves_nothing_behind(shown: Shown) -> None:

@@ -16,6 +16,7 @@ from pruneguard.lifecycle import Job
 from pruneguard.manifest import Manifest, load_manifest
 from pruneguard.policy import Policy
 from pruneguard.pruning import lineage, weights
+from pruneguard.pruning.recomputing import departures, read_masks, recompute
 from pruneguard.releases import adopt
 
 TINY = Path(__file__).parent / "tiny" / "manifest.yaml"
@@ -115,14 +116,33 @@ def test_a_run_that_ended_is_not_taken_up_again(bench: Bench) -> None:
 def test_what_the_lineage_says_was_cut_can_be_cut_again_bit_for_bit(bench: Bench) -> None:
     bench.adopt()
     job = bench.begin()
-    twin = lifecycle.train(job)
-    lifecycle.attempt(job, twin, lifecycle.admit(job), ratio=0.5)
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    lifecycle.attempt(job, twin, data, ratio=0.5)
     pruned = next(
         e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
     )
-    recorded = lineage.Lineage.decode(bench.artifacts.get(pruned.refs["lineage"]))
-    rebuilt = lineage.recompute(weights.dump(twin.model), recorded)
+    recorded = lineage.decode(bench.artifacts.get(pruned.refs["lineage"]))
+    rebuilt = recompute(weights.dump(twin.model), recorded)
     assert canonical.digest(rebuilt) == recorded.weights
+
+
+def test_a_run_that_prunes_single_weights_keeps_its_masks_and_is_taken_up_again(bench: Bench) -> None:
+    bench.manifest = replace(bench.manifest, method=lineage.Method.MAGNITUDE)
+    bench.adopt()
+    job = bench.begin()
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    first = lifecycle.attempt(job, twin, data, ratio=0.5)
+    (pruned,) = (
+        e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
+    )
+    assert pruned.data["recipe"] == {"method": "magnitude", "ratio": "0.5"}
+    cut = lineage.decode(bench.artifacts.get(pruned.refs["lineage"]))
+    assert isinstance(cut, lineage.MaskLineage)
+    stored = bench.artifacts.get(pruned.refs["masks"])
+    before = recompute(weights.dump(twin.model), cut, stored)
+    assert list(departures(bench.artifacts.get(pruned.refs["weights"]), before, read_masks(cut, stored))) == []
+    again = lifecycle.attempt(bench.begin(), twin, data, ratio=0.5)
+    assert weights.dump(again.candidate.model) == weights.dump(first.candidate.model)
 
 
 def test_nothing_is_recorded_under_a_policy_that_nobody_adopted(bench: Bench) -> None:

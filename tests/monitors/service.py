@@ -1,6 +1,7 @@
 """A small service to watch: a dense model, its pruned child, both released, and traffic that they answer."""
 
 from dataclasses import dataclass, field, replace
+from datetime import timedelta
 from pathlib import Path
 
 import numpy as np
@@ -9,6 +10,7 @@ from onnx import TensorProto, helper, numpy_helper
 
 from monitors.drift import DriftReport
 from monitors.watch import Pace, Watch
+from pruneguard import releases
 from pruneguard.artifacts import Artifacts
 from pruneguard.evaluation.sessions import Session
 from pruneguard.evidence import Estimate, Evidence
@@ -77,9 +79,8 @@ class Service:
         self._sessions = {digest: Session(self.artifacts.get(digest)) for digest in (self.dense, self.pruned)}
         register(self.ledger)
         signed = {"signer": people()["grace"]}
-        about = {"name": "tiny", "version": 1, "approvals_min": 1, "on_decay": self.policy.on_decay.value}
         refs = {"policy": self.artifacts.put(self.policy.encode())}
-        self.ledger.record(Event("policy.adopted", "grace", about, refs), **signed)
+        self.ledger.record(Event("policy.adopted", "grace", self.policy.terms, refs), **signed)
         started = Event("run.started", "ada", {"run": "1", "model": MODEL}, {"manifest": self.dense})
         self.ledger.record(started, signer=people()["ada"])
         about = {"run": "1", "model": MODEL}
@@ -98,10 +99,11 @@ class Service:
         entries = (self.ledger.entry(index).event for index in range(self.ledger.size))
         return [event for event in entries if event.type == kind]
 
-    def approve(self, digest: str, *, evidence: Evidence | None = None) -> Release:
-        """Judge, propose and approve a model as the next release."""
+    def approve(self, digest: str, *, evidence: Evidence | None = None, waived: bool = False) -> Release:
+        """Judge, propose and approve a model as the next release; with `waived`, one that failed a rule."""
         measured = evidence or evidence_of(digest, self.dense)
-        finding = Finding("any", "at_most", Outcome.PASSED, "0", "<= 1", "", "")
+        outcome = Outcome.FAILED if waived else Outcome.PASSED
+        finding = Finding("any", "at_most", outcome, "0", "<= 1", "", "")
         documents = (self.artifacts.put(measured.encode()),)
         made = {"run": "1", "model": MODEL, "recipe": {"method": "none"}}
         cut = {"model": digest, "parent": self.dense, "data": ROWS, "lineage": self.dense}
@@ -115,14 +117,28 @@ class Service:
             "verdict": self.artifacts.put(verdict.encode()),
             "evidence": list(documents),
         }
-        about = {"run": "1", "model": MODEL, "split": "release", "passed": True, "objections": []}
+        about = {"run": "1", "model": MODEL, "split": "release", **verdict.outline}
         self.ledger.record(Event("verdict.given", "ada", about, refs))
+        if waived:
+            self.waive(days=30)
         number = len(self.model.releases) + 1
         data = {"model": MODEL, "number": number, "reason": "it passed"}
         proposed = {"model": digest, "verdict": verdict.digest}
         self.ledger.record(Event("release.proposed", "ada", data, proposed), signer=people()["ada"])
         self.ledger.record(Event("release.approved", "grace", data, {"model": digest}), signer=people()["grace"])
         return self.model.releases[number]
+
+    def waive(self, *, days: float, by: str = "grace") -> None:
+        """Take on the one rule that the newest verdict failed."""
+        releases.waive(
+            self.ledger,
+            model=MODEL,
+            rule="any",
+            until=timedelta(days=days),
+            reason="a pilot",
+            control="a person looks",
+            signer=people()[by],
+        )
 
     def answer(self, release: Release, inputs: Floats, *, logits: Floats | None = None) -> Answer:
         """What the gateway would report for a request with these rows."""

@@ -5,7 +5,7 @@ from dataclasses import replace
 import pytest
 
 from monitors.decisions import due_rollback, next_step, standing_alarms
-from pruneguard.ledger.state import Alarm, Model, Release, Status
+from pruneguard.ledger.state import Alarm, Model, Release, State, Status, Waiver
 from pruneguard.policy import Action, Canary, Policy
 from tests.monitors.service import POLICY, notify_only
 
@@ -95,5 +95,23 @@ def test_an_alarm_about_a_version_that_has_left_is_done_with():
 
 def test_an_alarm_stands_until_a_newer_release_is_live():
     alarms = (alarm(2),)
-    assert standing_alarms(model(release(1, LIVE), release(2, Status.ROLLED_BACK), alarms=alarms)) == {2}
-    assert standing_alarms(model(release(3, LIVE), release(2, Status.ROLLED_BACK), alarms=alarms)) == set()
+    assert standing_alarms(State(), model(release(1, LIVE), release(2, Status.ROLLED_BACK), alarms=alarms)) == {2}
+    assert standing_alarms(State(), model(release(3, LIVE), release(2, Status.ROLLED_BACK), alarms=alarms)) == set()
+
+
+def test_a_waiver_rolls_back_while_it_is_lapsed_and_only_where_its_own_policy_says_so():
+    waiver = Waiver("w", "tiny", "d", "speed", "v", "", "", "grace", "", "", "1/2", "2/2", 5)
+    lapse = Alarm("event-2", "tiny", 2, "waiver", "waiver lapsed", "", {"waiver": "w"})
+    live = model(release(1, Status.RETIRED, was_live=True), release(2, LIVE), alarms=(lapse,))
+    rolling, telling = (replace(POLICY, on_lapse=action) for action in (Action.ROLL_BACK, Action.NOTIFY))
+    assert due_rollback(live.releases[2], model=live, policy=rolling, lapsed=[waiver]) is lapse
+    assert due_rollback(live.releases[2], model=live, policy=rolling) is None  # somebody extended it
+    assert due_rollback(live.releases[2], model=live, policy=telling, lapsed=[waiver]) is None
+
+
+def test_the_alarm_of_a_waiver_is_over_once_somebody_extends_it():
+    waiver = Waiver("w", "tiny", "d", "speed", "v", "", "", "grace", "", "", "1/2", "2/2", 5)
+    lapse = Alarm("event-2", "tiny", 2, "waiver", "waiver lapsed", "", {"waiver": "w"})
+    live = model(release(2, LIVE), alarms=(lapse,))
+    assert standing_alarms(State(waivers={("d", "speed"): waiver}), live) == {2}
+    assert standing_alarms(State(waivers={("d", "speed"): replace(waiver, event="w2")}), live) == set()

@@ -2,6 +2,7 @@
 
 import io
 from dataclasses import replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import numpy as np
@@ -11,16 +12,17 @@ import pytest
 from monitors.drift import ColumnDrift, DriftReport
 from monitors.inbox import Inbox
 from monitors.records import DETECTOR
-from monitors.watch import Pace
+from monitors.watch import Pace, Watch
 from pruneguard.artifacts import Artifacts
 from pruneguard.canonical import digest
 from pruneguard.errors import UnavailableError
 from pruneguard.evidence import Evidence
-from pruneguard.ledger.events import Event
+from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Status
-from tests.monitors.service import CLASSES, FEATURES, MODEL, Service, notify_only, rows
+from pruneguard.policy import Action
+from tests.monitors.service import CLASSES, FEATURES, MODEL, POLICY, Service, notify_only, rows
 
 WRONG = np.full((1, CLASSES), np.nan, np.float32)
 
@@ -286,3 +288,69 @@ def test_the_thread_does_all_of_it_and_stops_when_told(service):
         for _ in range(150):
             watch.answered(service.answer(release, rows(service.rng, 1)))
     assert sum(batch["rows"] for batch in service.model.batches) == 150
+
+
+# -- waivers
+
+
+def passes(monkeypatch: pytest.MonkeyPatch, *, days: float) -> None:
+    """Time passes for the monitor."""
+    then = utc(datetime.now(UTC) + timedelta(days=days))
+    monkeypatch.setattr(Watch, "_now", lambda self: then)
+
+
+def on_lapse(folder: Path, action: Action) -> Service:
+    """The dense model is live as 1; the pruned one, which failed a rule that was waived, went live as 2."""
+    service = Service(folder, policy=replace(POLICY, on_lapse=action))
+    service.approve(service.dense)
+    service.watch.step()
+    service.watch.step()
+    service.send(service.approve(service.pruned, waived=True), 60)
+    assert service.model.live.number == 2
+    return service
+
+
+def test_a_lapsed_waiver_raises_one_alarm_and_people_decide(tmp_path, monkeypatch):
+    service = on_lapse(tmp_path, Action.NOTIFY)
+    passes(monkeypatch, days=29.9)
+    service.watch.step()
+    assert service.model.alarms == []
+    passes(monkeypatch, days=30.1)
+    for _ in range(3):
+        service.watch.step()
+    (alarm,) = service.model.alarms
+    assert (alarm.number, alarm.detector, alarm.cause) == (2, "waiver", "waiver lapsed")
+    assert service.model.live.number == 2
+
+
+def test_a_lapsed_waiver_rolls_back_where_the_policy_says_so(tmp_path, monkeypatch):
+    service = on_lapse(tmp_path, Action.ROLL_BACK)
+    passes(monkeypatch, days=30.1)
+    service.watch.step()
+    service.watch.step()
+    assert service.model.live.number == 1
+    (back,) = service.events("release.rolled_back")
+    assert back.data["alarm"] == service.model.alarms[0].event
+    assert "waiver lapsed: any, taken on by grace until" in back.data["reason"]
+
+
+def test_a_canary_whose_waiver_lapsed_goes_no_further(tmp_path, monkeypatch):
+    service = Service(tmp_path)
+    service.approve(service.dense)
+    service.watch.step()
+    second = service.approve(service.pruned, waived=True)
+    service.watch.step()
+    assert service.model.canary.number == 2
+    passes(monkeypatch, days=30.1)
+    service.send(second, 60)
+    assert service.model.releases[2].status is Status.CANARY
+    assert service.metric("pruneguard_monitor_errors_total") == 0
+
+
+def test_decay_raises_its_own_alarm_after_that_of_a_waiver(tmp_path, monkeypatch):
+    service = on_lapse(tmp_path, Action.NOTIFY)
+    passes(monkeypatch, days=30.1)
+    service.watch.step()
+    service.send(service.model.live, 600, broken=True)
+    assert [alarm.detector for alarm in service.model.alarms] == ["waiver", DETECTOR]
+    assert service.model.live.number == 1

@@ -9,10 +9,11 @@ import httpx
 import numpy as np
 from onnx import TensorProto, helper, numpy_helper
 
-from pruneguard import releases
+from pruneguard import canonical, releases
 from pruneguard.artifacts import Artifacts
 from pruneguard.ledger.events import Event
 from pruneguard.ledger.ledger import Ledger
+from pruneguard.policy import Policy
 from pruneguard.serving.gateway import Gateway
 from pruneguard.serving.observing import Answer
 from pruneguard.testing import memory_ledger, people, register
@@ -54,6 +55,9 @@ class Recorder:
         return f"answers_total {len(self.answers)}\n".encode(), "text/plain; version=0.0.4"
 
 
+POLICY, ROWS = (canonical.digest(name) for name in (b"policy", b"rows"))
+
+
 class Scene:
     """The ledger, the store and the releases of one model, "digits" unless it is named."""
 
@@ -63,11 +67,11 @@ class Scene:
         self.ledger = ledger or memory_ledger()
         if ledger is None:
             register(self.ledger)
-            about = {"name": "lenient", "version": 1, "approvals_min": 1, "on_decay": "roll_back"}
-            self._record("policy.adopted", "grace", {"policy": "sha256:policy"}, signed=True, **about)
+            about = Policy("lenient", 1, "a test", ()).terms
+            self._record("policy.adopted", "grace", {"policy": POLICY}, signed=True, **about)
         run = {"run": f"{model}-1", "model": model}
-        self._record("run.started", "ada", {"manifest": "sha256:manifest"}, signed=True, **run)
-        self._record("data.admitted", "ada", {"data": "sha256:data", "evidence": "sha256:evidence"}, **run)
+        self._record("run.started", "ada", {"manifest": ROWS}, signed=True, **run)
+        self._record("data.admitted", "ada", {"data": ROWS, "evidence": ROWS}, **run)
 
     def release(self, *, mark: float | None = None, share: float = 1.0, stored: bool = True) -> int:
         """Release a network that marks its answers with the release's number (or `mark`), and give it traffic."""
@@ -79,13 +83,12 @@ class Scene:
             path = self.artifacts.local_path(digest)
             assert path is not None
             path.unlink()
-        refs = {"model": digest, "parent": digest, "data": "sha256:data", "policy": "sha256:policy"}
-        refs["verdict"] = f"sha256:verdict-{self.model}-{number}"
+        refs = {"model": digest, "parent": digest, "data": ROWS, "policy": POLICY}
+        refs["verdict"] = canonical.digest(f"verdict {self.model} {number}".encode())
         run = {"run": f"{self.model}-1", "model": self.model}
-        self._record("model.trained", "ada", {"model": digest, "data": "sha256:data"}, **run)
-        self._record(
-            "verdict.given", "ada", {**refs, "evidence": []}, **run, split="release", passed=True, objections=[]
-        )
+        self._record("model.trained", "ada", {"model": digest, "data": ROWS}, **run)
+        told: dict[str, Any] = {"split": "release", "passed": True, "rules": 1, "objections": {}}
+        self._record("verdict.given", "ada", {**refs, "evidence": []}, **run, **told)
         about = {"model": self.model, "number": number}
         refs = {"model": digest, "verdict": refs["verdict"]}
         self._record("release.proposed", "ada", refs, signed=True, **about)
