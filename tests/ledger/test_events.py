@@ -198,11 +198,6 @@ SMALL = (
     "ec" + "ff" * 30 + "7f",
     "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
 )
-    "00" * 32,
-    "01" + "00" * 31,
-    "ec" + "ff" * 30 + "7f",
-    "26e8958fc2b227b045c3f489f2ef98f0d5dfac05d3c63339b13802886d53fc85",
-)
 
 
 @pytest.mark.parametrize("key", [*SMALL, "ed" + "ff" * 30 + "7f", "ee" + "ff" * 31, "01" + "00" * 30 + "80"])
