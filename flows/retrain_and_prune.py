@@ -194,5 +194,5 @@ def main(manifest: Path, settings: Settings, *, key: Path) -> int:
 def remedies(attempts: Sequence[Attempt]) -> str:
     """What the policy suggests to whoever has no candidate: the least pruned one's objections."""
     if not any(attempt.verdict.objections for attempt in attempts[:1]):
-        return "the objections stand above"
+        return "the objections stand above; how somebody else takes one on: pruneguard waive --help"
     return " ".join(dict.fromkeys(finding.remedy for finding in attempts[0].verdict.objections))

@@ -9,6 +9,7 @@ from fsspec.implementations.local import LocalFileSystem
 
 from pruneguard import canonical, files
 from pruneguard.errors import IntegrityError, InvalidInputError, UnavailableError
+from pruneguard.urls import shown
 
 HEX = set("0123456789abcdef")
 
@@ -18,7 +19,15 @@ class Artifacts:
 
     def __init__(self, url: str) -> None:
         is_folder = "://" not in url or url.startswith("file://")
-        self._fs, self._root = fsspec.core.url_to_fs(url, **({"auto_mkdir": True} if is_folder else {}))
+        try:
+            self._fs, self._root = fsspec.core.url_to_fs(url, **({"auto_mkdir": True} if is_folder else {}))
+        except (
+            ImportError,
+            ValueError,
+        ) as error:  # ImportError: a protocol whose package is not installed, as for s3://
+            raise InvalidInputError(
+                f"artefacts cannot lie in {shown(url)}: {error}; do what it says, or fix PRUNEGUARD_ARTIFACTS_URL"
+            ) from error
 
     def put(self, content: bytes) -> str:
         """Store `content` and return its digest. Storing the same bytes again changes nothing."""

@@ -34,8 +34,10 @@ def digest(content: bytes) -> str:
     return "sha256:" + hashlib.sha256(content).hexdigest()
 
 
-def encode(document: Json) -> bytes:
+def encode(document: Json, *, whole: bool = False) -> bytes:
     """RFC 8785 bytes of a document; refuses NaN, infinities, integers beyond 2^53-1 and text that is not NFC.
+
+    With `whole` it refuses every float: two programs may write one number in two ways.
 
     >>> encode({"b": 1.0, "a": [True, None]})
     b'{"a":[true,null],"b":1}'
@@ -44,6 +46,8 @@ def encode(document: Json) -> bytes:
         if _is_plain(document) and (text := _PLAIN.encode(document)).isascii():
             return text.encode("ascii")
         _require_text(document, "$")
+        if whole and _has_fraction(document):
+            raise InvalidInputError("this value holds a number that is not whole; send it as text")
         return rfc8785.dumps(document)
     except (rfc8785.CanonicalizationError, TypeError, UnicodeEncodeError, RecursionError) as error:
         raise InvalidInputError(f"this value has no canonical form: {error}; use finite numbers and text") from error
@@ -88,8 +92,8 @@ def decode_canonical(content: bytes) -> Any:
 
 
 def decode_own(content: bytes) -> Any:
-    """As `decode`, for bytes that `encode` has just made: there is nothing left in them to refuse."""
-    return _OWN.decode(content.decode("utf-8"))
+    """As `decode`, for bytes that `encode` has just made of whole numbers: nothing is left in them to refuse."""
+    return json.loads(content)
 
 
 class Document(ABC):
@@ -171,11 +175,17 @@ def _is_plain(value: object) -> bool:
     kind = type(value)
     if kind is str or kind is bool or value is None:
         return True
-    if kind is dict:
-        return all(type(key) is str and _is_plain(item) for key, item in value.items())  # type: ignore[attr-defined]
     if kind is int:
         return -_INTEGER_MAX <= value <= _INTEGER_MAX  # type: ignore[operator]
-    return kind in (list, tuple) and all(map(_is_plain, value))  # type: ignore[call-overload]
+    if kind is dict:
+        return set(map(type, value)) <= {str} and all(map(_is_plain, value.values()))  # type: ignore[attr-defined,call-overload]
+    return (kind is list or kind is tuple) and all(map(_is_plain, value))  # type: ignore[call-overload]
+
+
+def _has_fraction(value: object) -> bool:
+    if isinstance(value, Mapping):
+        return any(map(_has_fraction, value.values()))
+    return isinstance(value, float) or (isinstance(value, list | tuple) and any(map(_has_fraction, value)))
 
 
 def _require_text(value: Json, place: str) -> None:
@@ -193,5 +203,4 @@ def _require_text(value: Json, place: str) -> None:
             _require_text(item, f"{place}[{index}]")
 
 
-_OWN = json.JSONDecoder(parse_int=_safe_integer)
 _STRICT = json.JSONDecoder(parse_constant=_refuse_constant, parse_int=_exact_integer, parse_float=_refuse_fraction)

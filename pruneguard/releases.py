@@ -104,14 +104,19 @@ def approve(
 def shift(
     ledger: Ledger, *, model: str, number: int, share: float, actor: str = MONITOR, signer: Signer | None = None
 ) -> Recorded:
-    """Give an approved release a share of the traffic; a share of 1 makes it live and retires the version before."""
-    release = find_release(ledger.state(), model=model, number=number)
+    """Give an approved release a share of the traffic; a share of 1 makes it live and retires the version before.
+
+    Asked for again while nothing has changed since, it is done once; after another change it is a new act.
+    """
+    state = ledger.state()
+    release = find_release(state, model=model, number=number)
+    since = _last_other_change(state.models[model], number, share)
     event = Event(
         type="traffic.shifted",
         actor=actor,
         data={"model": model, "number": number, "share": f"{share:g}", **_assurance(actor, signer)},
         refs={"model": release.digest},
-        causation=f"{model}/{number}/share/{share:g}",
+        causation=f"{model}/{number}/share/{share:g}/since/{since}",
     )
     return ledger.record(event, signer=signer)
 
@@ -155,8 +160,7 @@ def proposable(state: State, *, model: str) -> GivenVerdict:
     Raises InvalidInputError where there is none.
     """
     known = find_model(state, model)
-    released = {release.verdict for release in known.releases.values()}
-    final = [v for v in reversed(known.verdicts) if v.split == "release" and v.digest not in released]
+    final = unreleased(known)[::-1]
     for verdict in final:
         if len(state.waived(verdict, state.clock)) == len(verdict.objections):
             return verdict
@@ -164,6 +168,12 @@ def proposable(state: State, *, model: str) -> GivenVerdict:
     raise InvalidInputError(
         f"nothing of {model} can be proposed; judged and not released: {'; '.join(failed) or 'none'}"
     )
+
+
+def unreleased(model: Model) -> list[GivenVerdict]:
+    """The final verdicts whose candidate was not put forward on them, oldest first."""
+    released = {release.verdict for release in model.releases.values()}
+    return [v for v in model.verdicts if v.split == "release" and v.digest not in released]
 
 
 def find_model(state: State, name: str) -> Model:
@@ -204,6 +214,15 @@ def told_waivers(state: State, release: Release, now: str) -> str:
 def told_approvals(release: Release) -> str:
     """Who agreed to a release, and how surely it was they."""
     return ", ".join(f"{approval.actor} ({approval.assurance})" for approval in release.approvals)
+
+
+def _last_other_change(model: Model, number: int, share: float) -> int:
+    """Position of the last change of traffic but the one to this very share, where that is the newest; 0 for none."""
+    newest = model.history[-1] if model.history else None
+    done = (
+        newest.index if newest is not None and (newest.number, f"{newest.share:g}") == (number, f"{share:g}") else None
+    )
+    return next((stretch.index for stretch in reversed(model.history) if stretch.index != done), 0)
 
 
 def _assurance(actor: str, signer: Signer | None) -> dict[str, str]:

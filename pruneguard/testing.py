@@ -268,7 +268,8 @@ def _given(script: Script, run: str, verdict: Verdict, evidence: Sequence[Eviden
         "parent": verdict.twin,
         "data": verdict.data,
         "policy": verdict.policy,
-        "evidence": [script.artifacts.put(e.encode()) for e in evidence],
+        # In another order than the verdict's document has it, as it may well be in a run.
+        "evidence": sorted((script.artifacts.put(e.encode()) for e in evidence), reverse=True),
         "verdict": script.artifacts.put(verdict.encode()),
     }
     script.record("verdict.given", "ada", refs, run=run, split="release", **verdict.outline)

@@ -110,6 +110,11 @@ def test_a_url_names_the_store_as_well_as_a_folder_does(tmp_path: Path) -> None:
     assert Artifacts(str(tmp_path / "store")).get(name) == b"weights"
 
 
+def test_a_store_of_an_unknown_kind_is_refused_without_its_secret() -> None:
+    with pytest.raises(InvalidInputError, match=r"foo://id:\*\*\*@bucket: .*PRUNEGUARD_ARTIFACTS_URL"):
+        Artifacts("foo://id:s3cret@bucket")
+
+
 def test_a_store_that_is_not_a_folder_of_this_machine_has_no_local_path() -> None:
     store = Artifacts("memory://test-artifacts")
     name = store.put(b"weights")

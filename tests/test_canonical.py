@@ -105,12 +105,18 @@ def test_what_only_looks_plain_is_written_all_the_same(document: Any, encoded: b
 @given(documents | plain)
 def test_what_was_just_encoded_is_read_as_by_anybody_else(document: object) -> None:
     try:
-        encoded = canonical.encode(document)
+        encoded = canonical.encode(document, whole=True)
     except InvalidInputError:
         return
     mine, theirs = canonical.decode_own(encoded), canonical.decode(encoded)
     assert mine == theirs
     assert repr(mine) == repr(theirs)  # 1 is not 1.0 here
+
+
+@pytest.mark.parametrize("document", [1.0, {"a": [0.5]}, {"a": ({"b": 1e300},)}, float("nan")])
+def test_where_numbers_are_whole_a_float_is_refused(document: Any) -> None:
+    with pytest.raises(InvalidInputError):
+        canonical.encode(document, whole=True)
 
 
 def test_a_document_too_deep_for_any_reader_is_refused() -> None:

@@ -4,6 +4,7 @@ import json
 import multiprocessing
 import shutil
 from concurrent.futures import ThreadPoolExecutor
+from datetime import timedelta
 from pathlib import Path
 from threading import Event
 
@@ -15,7 +16,7 @@ from pruneguard.held import Kept, Shelf, default_folder
 from pruneguard.ledger import events, notes
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.settings import Settings
-from pruneguard.testing import memory_ledger, people, register
+from pruneguard.testing import START, memory_ledger, people, register
 from tests.ledgers import new_ledger
 from tests.witness.logs import TinyLog
 
@@ -231,7 +232,7 @@ def test_a_ledger_that_was_rewritten_from_the_start_is_found(shelf: Shelf) -> No
     true, false = memory_ledger(), memory_ledger()
     register(true)
     shelf.follow(true)
-    register(false)  # the same people at another moment: other ids, other bytes
+    register(false, time=START + timedelta(minutes=1))  # the same people at another moment: other ids, other bytes
     grow(false, "eve")
     false.verify()
     with pytest.raises(IntegrityError, match="history was rewritten"):

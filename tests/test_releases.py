@@ -31,6 +31,24 @@ def test_a_version_that_was_rolled_back_takes_no_traffic(ledger: Ledger) -> None
         releases.shift(ledger, model="digits", number=2, share=0.5)
 
 
+def test_a_share_that_is_asked_for_again_after_another_is_given_again(ledger: Ledger) -> None:
+    people, before = testing.people(), ledger.state().models["digits"].releases[2]
+    verdict, otto = before.verdict, people["otto"]
+    releases.propose(
+        ledger, model="digits", candidate=before.digest, verdict=verdict, causation="again", signer=people["ada"]
+    )
+    releases.approve(ledger, model="digits", number=3, reason="all well", signer=people["grace"])
+
+    def shifted(share: float) -> int:
+        return releases.shift(ledger, model="digits", number=3, share=share, actor="otto", signer=otto).index
+
+    at = [shifted(share) for share in (0.1, 0.1, 0.5, 0.1, 1, 1)]
+    assert at[0] == at[1] < at[2] < at[3] < at[4] == at[5]
+    releases.roll_back(ledger, model="digits", reason="worse", actor="otto", signer=otto)
+    with pytest.raises(InvalidInputError, match="rolled back; only an approved release takes traffic"):
+        shifted(1)
+
+
 def test_a_search_verdict_releases_nothing(ledger: Ledger) -> None:
     given = ledger.state().models["digits"].verdicts[-1]
     event = ledger.entry(given.index).event

@@ -5,6 +5,7 @@ keeps its position, if it is about the model, and no more.
 """
 
 from array import array
+from bisect import insort
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from typing import Any
@@ -50,6 +51,8 @@ class History:
     served: set[tuple[str, int]] = field(default_factory=set)
     _within: "array[int]" = field(default_factory=_positions)
     _earlier: "list[tuple[int, Event]]" = field(default_factory=list)
+    _later: "list[tuple[int, Event]]" = field(default_factory=list)
+    """What says that it happened after the span. Where it stands before what happened in it, that may rest on it."""
     _named: set[tuple[str, Any]] = field(default_factory=set)
     _batches: dict[tuple[str, int], int] = field(default_factory=dict)
     """The number that the next batch of a version has."""
@@ -70,7 +73,7 @@ class History:
         self._select(index, entry.event)
 
     def finish(self) -> "History":
-        """Choose, of what happened before the span, that on which the versions in it rest."""
+        """Choose, of what does not say that it happened in the span, that on which the versions in it rest."""
         numbers = {value for name, value in self._named if name == "number"}
         model = self.state.models.get(self.model)
         if model is not None and self.start is not None:
@@ -79,6 +82,7 @@ class History:
         for release in releases:
             self._named.add(("number", release.number))
             self._named.add(("verdict", release.verdict))
+            self._named.add(("policy", release.policy))
             if model is not None and (verdict := model.verdict(release.verdict)) is not None:
                 self._named.add(("run", verdict.run))
         rested = list[int]()
@@ -87,9 +91,24 @@ class History:
                 self._leave(event)
             else:
                 rested.append(index)
+        rested += self._postdated(before=self._within[-1] if self._within else 0)
         self.positions = array("Q", sorted([*rested, *self._within])) if rested else self._within
         self._earlier.clear()
+        self._later.clear()
         return self
+
+    def _postdated(self, *, before: int) -> Iterator[int]:
+        """A time is what somebody said: a later one takes nothing out of sight on which an entry of the span rests."""
+        for index, event in self._later:
+            about, named = event.data.get("model"), set(_names(event))
+            if event.type == "policy.adopted":
+                named.add(("policy", event.refs["policy"]))
+            if index < before and not self._named.isdisjoint(named):
+                insort(self.kinds.setdefault(event.type, _positions()), index)
+                if about is not None:
+                    yield index
+            elif about is not None:
+                self._leave(event)
 
     def _object(self, index: int, entry: Entry, before: int) -> None:
         # What broke a rule changed nothing, so asking again gives the same answer.
@@ -118,7 +137,9 @@ class History:
         if about is not None and about != self.model:
             return
         if self.end is not None and event.time >= self.end:
-            if about is not None:
+            if event.type not in TELEMETRY:
+                self._later.append((index, event))
+            elif about is not None:
                 self._leave(event)
             return
         if (positions := self.kinds.get(event.type)) is None:
@@ -128,7 +149,7 @@ class History:
             return
         if self.start is None or event.time >= self.start:
             self._within.append(index)
-            if self.start is not None:
+            if self.start is not None or self.end is not None:
                 self._named.update(_names(event))
         elif event.type in TELEMETRY:
             self._leave(event)

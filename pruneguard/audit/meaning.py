@@ -149,10 +149,9 @@ def selected(contents: Contents) -> Faults:
 
 def bodies(contents: Contents) -> Faults:
     """20. Entries are without a body only where the log says that retention dropped it."""
-    allowed = contents.history.state.absent
-    for start, end in ranges(contents.history.absent):
-        if not any(first <= start and end <= last for first, last in allowed):
-            yield contents.place(start), f"entries {start} to {end - 1} have no body, and no retention says why"
+    history = contents.history
+    for start, end in history.state.unexplained(ranges(history.absent)):
+        yield contents.place(start), f"entries {start} to {end - 1} have no body, and no retention says why"
 
 
 def traffic(contents: Contents) -> Faults:

@@ -34,7 +34,7 @@ from pathlib import Path
 from time import time
 from typing import BinaryIO, TypeAlias
 
-from pruneguard import held
+from pruneguard import canonical, held
 from pruneguard.audit import anchoring, bundle, integrity, meaning
 from pruneguard.audit.archive import Archive, RefusedError
 from pruneguard.audit.contents import Contents
@@ -188,7 +188,7 @@ class _Walk:
         if tree_only:
             yield "people's signatures, semantics, artefacts and completeness: only the tree was asked for"
             return
-        yield from _left_out(contents)
+        yield from _out_of_reach(contents)
         if other := [path for path, own in bundle.tools().items() if _optional(contents, path) != own]:
             yield f"{' and '.join(other)}: not this release's; take them from where you trust them"
         if not self._answering:
@@ -217,7 +217,7 @@ def _optional(contents: Contents, path: str) -> bytes | None:
     return contents.archive.read(path) if path in contents.archive.members else None
 
 
-def _left_out(contents: Contents) -> Iterator[str]:
+def _out_of_reach(contents: Contents) -> Iterator[str]:
     try:
         manifest = contents.manifest
     except RefusedError:  # which a check has told
@@ -225,6 +225,9 @@ def _left_out(contents: Contents) -> Iterator[str]:
     if entries := manifest.left_out.get("entries"):
         decisions = manifest.left_out.get("decisions", 0)
         yield f"documents of {entries:,} entries outside the span, {decisions:,} of them decisions about the model"
+    for path in map(bundle.framework_path, manifest.frameworks):
+        if (content := _optional(contents, path)) is not None:
+            yield f"whether {path} asks what its framework does: compare {canonical.digest(content)} with one you trust"
     if manifest.absent:
         yield f"{len(manifest.absent)} documents that entries name: `absent` in manifest.json says why"
 

@@ -100,7 +100,8 @@ def _controls(args: argparse.Namespace) -> int:
         return 0
     width = max(len(row.control.id) for row in rows)
     for row in rows:
-        cited = ", ".join(f"{c.index} {c.type}" for c in row.cited[-2:]) or "no entry"
+        attached = [f"{a.index} document.attached" for a in row.attached[-1:]]
+        cited = ", ".join([*(f"{c.index} {c.type}" for c in row.cited[-2:]), *attached]) or "no entry"
         missing = f"; missing: {'; '.join(row.missing)}" if row.missing else ""
         print(f"{row.control.id:<{width}}  {row.control.automation}  {row.state:<14}  {cited}{missing}")
     print(f"\n{framework.title}, as of {history.at}. {framework.note}")

@@ -87,8 +87,8 @@ def _approve(args: argparse.Namespace) -> int:
     from pruneguard import home, releases
 
     known = settings()
-    person = signer(args, known)
     ledger = home.open_ledger(known)
+    person = signer(args, known)
     if args.policy:
         policy = service("policies.document").load_policy(args.policy)
         done = releases.adopt(ledger, home.artifacts(known), policy=policy, signer=person)
@@ -115,9 +115,10 @@ def _waive(args: argparse.Namespace) -> int:
     from pruneguard import home, releases
 
     known = settings()
+    ledger = home.open_ledger(known)
     person = signer(args, known)
     done = releases.waive(
-        home.open_ledger(known),
+        ledger,
         model=args.model,
         rule=args.rule,
         until=_until(args.until),
@@ -128,7 +129,10 @@ def _waive(args: argparse.Namespace) -> int:
     )
     data = done.event.data
     print(f"{args.rule} stays failed and is waived until {data['expires']} by {person.actor} (event {done.index})")
-    print(f"score: {data['before']} rules pass, {data['after']} with it; next: pruneguard propose {args.model}")
+    print(f"score: {data['before']} rules pass, {data['after']} with it")
+    model = ledger.state().models[args.model]
+    if done.event.refs["verdict"] in {verdict.digest for verdict in releases.unreleased(model)}:
+        print(f"next: pruneguard propose {args.model}")
     return 0
 
 
@@ -136,8 +140,8 @@ def _propose(args: argparse.Namespace) -> int:
     from pruneguard import home, releases
 
     known = settings()
-    person = signer(args, known)
     ledger = home.open_ledger(known)
+    person = signer(args, known)
     verdict = releases.proposable(ledger.state(), model=args.model)
     done = releases.propose(
         ledger,

@@ -54,7 +54,9 @@ def _recompute(args: argparse.Namespace) -> int:
     from pruneguard.pruning.recomputing import departures, read_masks, recompute
 
     files = args.dense is not None and args.lineage is not None
-    if files is (args.model is not None) or (args.model is None) is not (args.number is None):
+    of_files = (args.dense, args.lineage, args.masks, args.final)
+    of_release = (args.model, args.number)
+    if any(of_release) is any(of_files) or not (files or all(of_release)):
         raise InvalidInputError("give two files, DENSE and LINEAGE, or --model and --number of a release")
     told: dict[str, Any] = {"ok": False}
     try:

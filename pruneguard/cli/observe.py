@@ -6,12 +6,14 @@ import platform
 import socket
 import sys
 from collections.abc import Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
 
 from pruneguard.cli import standing
 from pruneguard.cli.arguments import Commands, command, settings, show, with_json
 from pruneguard.errors import InvalidInputError, PruneGuardError
+from pruneguard.urls import shown
 
 # What each part of the service is built on; `doctor` imports them, since an install can look right and not run.
 PARTS = (
@@ -45,6 +47,7 @@ def add(commands: Commands) -> None:
 
 def _status(args: argparse.Namespace) -> int:
     from pruneguard import held, home, releases
+    from pruneguard.ledger.events import utc
 
     known = settings()
     ledger = home.read_ledger(known)
@@ -53,7 +56,8 @@ def _status(args: argparse.Namespace) -> int:
     models = {args.model: releases.find_model(state, args.model)} if args.model else state.models
     if args.at or args.proof:
         return _status_at(args, ledger, list(models.values()))
-    found = [_model(state, model) for model in models.values()]
+    now = max(state.clock, utc(datetime.now(UTC)))  # a waiver lapses whether anybody records something or not
+    found = [_model(state, model, now) for model in models.values()]
     document = {
         "ledger": {
             "origin": state.origin,
@@ -76,10 +80,13 @@ def _status(args: argparse.Namespace) -> int:
 
 def _status_at(args: argparse.Namespace, ledger: Any, models: list[Any]) -> int:
     from pruneguard.audit.selection import moment
+    from pruneguard.ledger.events import utc
 
     if not args.at:
         raise InvalidInputError("--proof is of what answered at a moment; name it with --at TIME")
     at = moment(args.at)
+    if at > max(ledger.state().clock, utc(datetime.now(UTC))):
+        raise InvalidInputError(f"{at} is to come; name a moment that has passed, or leave --at out for now")
     found = standing.stood(ledger.state(), models, at)
     proofs = standing.write_proofs(ledger, found, args.proof) if args.proof else []
     if args.json:
@@ -92,8 +99,8 @@ def _status_at(args: argparse.Namespace, ledger: Any, models: list[Any]) -> int:
     return 0
 
 
-def _model(state: Any, model: Any) -> dict[str, Any]:
-    from pruneguard.releases import told_waivers
+def _model(state: Any, model: Any, now: str) -> dict[str, Any]:
+    from pruneguard.releases import told_waivers, unreleased
 
     releases = [
         {
@@ -104,9 +111,24 @@ def _model(state: Any, model: Any) -> dict[str, Any]:
             "since": r.changed_at,
             "author": r.author,
             "approvals": standing.approvals(r),
-            "waived": told_waivers(state, r, state.clock) or None,
+            "waived": told_waivers(state, r, now) or None,
         }
         for r in model.releases.values()
+    ]
+    released = {r.digest for r in model.releases.values()}
+    judged = [
+        {
+            "digest": v.candidate,
+            "verdict": v.digest,
+            "score": v.score(),
+            "failed": dict(v.objections),
+            "waived": {
+                rule: {"by": w.granted_by, "expires": w.expires, "control": w.control}
+                for rule, w in state.waived(v, now).items()
+            },
+        }
+        for v in unreleased(model)
+        if v.objections or v.candidate not in released
     ]
     alarms = [{"number": a.number, "detector": a.detector, "cause": a.cause, "time": a.time} for a in model.alarms]
     return {
@@ -114,6 +136,7 @@ def _model(state: Any, model: Any) -> dict[str, Any]:
         "live": model.live.number if model.live else None,
         "canary": model.canary.number if model.canary else None,
         "releases": releases,
+        "judged": judged,
         "alarms": alarms,
     }
 
@@ -131,6 +154,10 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
             yield f"       next: pruneguard approve {model['model']} {r['number']} --reason ..."
         if r["status"] == "approved":
             yield "       next: pruneguard up, which gives it traffic; where one runs already it follows by itself"
+    for j in model["judged"][-3:]:
+        yield f"    -  judged, not released: {j['score']} rules pass  {j['digest'][:19]}"
+        for rule, outcome in j["failed"].items():
+            yield f"       {rule}: {'failed, waived' if rule in j['waived'] else outcome}"
     for alarm in model["alarms"][-3:]:
         yield f"  alarm {alarm['time'][:19]}Z on version {alarm['number']}: {alarm['detector']}, {alarm['cause']}"
 
@@ -158,7 +185,8 @@ def _checks() -> Iterator[tuple[str, bool, str]]:
         yield "settings", False, str(error)
         return
     for name, value in known.model_dump().items():
-        yield f"PRUNEGUARD_{name.upper()}", True, str(value) or "(derived from PRUNEGUARD_HOME)"
+        unset = "(not set)" if name == "passphrase" else "(derived from PRUNEGUARD_HOME)"
+        yield f"PRUNEGUARD_{name.upper()}", True, shown(str(value)) or unset
     for port in (known.gateway_port, known.dashboard_port):
         yield f"port {port}", *_port(known.host, port)
     yield "ledger", *_ledger(known)

@@ -71,10 +71,9 @@ def _rollback(args: argparse.Namespace) -> int:
     from pruneguard import home, releases
 
     known = settings()
+    ledger = home.open_ledger(known)
     person = signer(args, known)
-    done = releases.roll_back(
-        home.open_ledger(known), model=args.model, reason=args.reason, actor=person.actor, signer=person
-    )
+    done = releases.roll_back(ledger, model=args.model, reason=args.reason, actor=person.actor, signer=person)
     data = done.event.data
     print(f"{args.model}: version {data['number']} rolled back, version {data['to']} answers (event {done.index})")
     return 0

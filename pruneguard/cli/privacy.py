@@ -53,7 +53,7 @@ def add(commands: Commands) -> None:
         "Place a legal hold: nothing of its scope is erased or dropped until it is lifted.",
     )
     hold.add_argument("hold", help="a name for it")
-    hold.add_argument("scope", help="telemetry, all, or subject:PERSON")
+    hold.add_argument("scope", help="telemetry, decisions, all, or subject:PERSON")
     hold.add_argument("--reason", required=True, help="why; it stands in the audit trail")
     with_json(with_key(hold, "root"))
     lift = command(kinds, "release-hold", _release_hold, "Lift a legal hold.")

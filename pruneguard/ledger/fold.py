@@ -6,6 +6,7 @@ from dataclasses import replace
 from typing import Any
 
 from pruneguard.ledger.events import TELEMETRY, Entry, Event
+from pruneguard.ledger.people import look
 from pruneguard.ledger.promotion import makers
 from pruneguard.ledger.rules import objections
 from pruneguard.ledger.state import (
@@ -89,6 +90,9 @@ def _registered(state: State, index: int, entry: Entry) -> None:
     data = entry.event.data
     roles = frozenset(Role(role) for role in data["roles"])
     state.people[data["actor"]] = Person(data["actor"], data["person"], data["public_key"], roles)
+    state.accounts.setdefault(data["person"], set()).add(data["actor"])
+    for kind in ("actor", "person"):
+        state.looks[kind, look(data[kind])] = data[kind]
     state.keys[data["public_key"]] = data["actor"]
 
 

@@ -51,7 +51,8 @@ def _may_drop(state: State, entry: Entry) -> Iterator[str]:
     for start, end in data["entries"]:
         if (at := bisect_left(state.kept, start)) < len(state.kept) and state.kept[at] < end:
             yield f"entry {state.kept[at]} is not telemetry"
-        if any(start < behind and first < end for first, behind in state.absent):
+        before = bisect_left(state.absent, (end,)) - 1  # the last of those that begin before this range ends
+        if before >= 0 and state.absent[before][1] > start:
             yield f"entries {start} to {end - 1} are absent already, or some of them"
 
 

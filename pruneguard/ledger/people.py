@@ -51,8 +51,8 @@ def _may_register(state: State, entry: Entry) -> Iterator[str]:
     if MONITOR in (data["actor"], data["person"]):
         yield f"{MONITOR!r} is the service's own name; nobody has a key for it"
     yield from _is_fresh(state, data["public_key"])
-    yield from _looks_like_another(data["actor"], {MONITOR, *state.people})
-    yield from _looks_like_another(data["person"], {MONITOR, *(person.person for person in state.people.values())})
+    for kind in ("actor", "person"):
+        yield from _looks_like_another(state, kind, data[kind])
     yield from _is_admin_and_approver(state, data["person"], roles)
 
 
@@ -132,7 +132,7 @@ def _is_last_admin(state: State, actor: str) -> Iterator[str]:
 
 
 def _is_admin_and_approver(state: State, person: str, roles: set[Role]) -> Iterator[str]:
-    held = roles.union(*(known.roles for known in state.people.values() if known.person == person))
+    held = roles.union(*(state.people[actor].roles for actor in state.accounts.get(person, ())))
     if {Role.ADMIN, Role.APPROVER} <= held:
         yield f"an admin cannot approve, and {person!r} would be both"
 
@@ -142,11 +142,11 @@ def _is_fresh(state: State, key: str) -> Iterator[str]:
         yield f"this key is or was {owner!r}'s; a key is never used again"
 
 
-def _looks_like_another(name: str, known: set[str]) -> Iterator[str]:
+def _looks_like_another(state: State, kind: str, name: str) -> Iterator[str]:
     """Names are ASCII, so what is left to confuse are 0 with o, 1 or i with l, and where the dots and dashes are."""
-    for other in sorted(known):
-        if other != name and look(other) == look(name):
-            yield f"{name!r} looks like {other!r}; choose a name that nobody takes for another"
+    other = MONITOR if look(name) == look(MONITOR) else state.looks.get((kind, look(name)), name)
+    if other != name:
+        yield f"{name!r} looks like {other!r}; choose a name that nobody takes for another"
 
 
 RULES: Mapping[str, Callable[[State, Entry], Iterator[str]]] = {

@@ -8,10 +8,11 @@ from typing import Any
 import psycopg
 import sqlalchemy as sa
 from psycopg import errors
-from sqlalchemy.exc import DBAPIError
+from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pruneguard.errors import IntegrityError, InvalidInputError, PruneGuardError, UnavailableError
 from pruneguard.ledger.sqlstore import SqlStore, tables
+from pruneguard.urls import shown
 
 _REFUSAL = """
 CREATE FUNCTION a_ledger_only_grows() RETURNS trigger LANGUAGE plpgsql
@@ -30,7 +31,7 @@ class PostgresqlStore(SqlStore):
 
     @classmethod
     def create(cls, url: str, vkey: str, entry: bytes, checkpoint: bytes) -> "PostgresqlStore":
-        engine, place = _engine(url, writable=True, wait_s=10), _place(url)
+        engine, place = _engine(url, writable=True, wait_s=10), shown(url)
         taken = InvalidInputError(f"{place} holds tables of a ledger and is never overwritten; name another schema")
         try:
             with cls.explained(place), engine.begin() as connection:
@@ -51,14 +52,14 @@ class PostgresqlStore(SqlStore):
     def exists(cls, url: str) -> bool:
         engine = _engine(url, writable=False, wait_s=10)
         try:
-            with cls.explained(_place(url)), engine.begin() as connection:
+            with cls.explained(shown(url)), engine.begin() as connection:
                 return bool(_ours(connection))
         finally:
             engine.dispose()
 
     @classmethod
     def open(cls, url: str, *, writable: bool, wait_s: float = 10) -> "PostgresqlStore":
-        return cls(_engine(url, writable=writable, wait_s=wait_s), _place(url))
+        return cls(_engine(url, writable=writable, wait_s=wait_s), shown(url))
 
     @classmethod
     def explain(cls, error: BaseException, place: str) -> PruneGuardError:
@@ -83,9 +84,13 @@ class PostgresqlStore(SqlStore):
 
 
 def _engine(url: str, *, writable: bool, wait_s: float) -> sa.Engine:
-    engine = sa.create_engine(
-        sa.make_url(url).set(drivername="postgresql+psycopg"), isolation_level="REPEATABLE READ", pool_timeout=wait_s
-    )
+    try:
+        address = sa.make_url(url).set(drivername="postgresql+psycopg")
+    except (ArgumentError, ValueError) as error:
+        raise InvalidInputError(
+            f"the ledger's URL {shown(url)} is none: {error}; expected postgresql://user@host/database"
+        ) from error
+    engine = sa.create_engine(address, isolation_level="REPEATABLE READ", pool_timeout=wait_s)
     settings = {"lock_timeout": f"{max(1, round(1000 * wait_s))}ms", "synchronous_commit": "on"}
     if not writable:
         settings["default_transaction_read_only"] = "on"
@@ -98,13 +103,9 @@ def _engine(url: str, *, writable: bool, wait_s: float) -> sa.Engine:
         (syncs,) = connection.execute("SHOW fsync").fetchone()
         connection.autocommit = False
         if writable and syncs != "on":
-            raise InvalidInputError(f"the server of {_place(url)} runs with fsync={syncs}: nothing is durable there")
+            raise InvalidInputError(f"the server of {shown(url)} runs with fsync={syncs}: nothing is durable there")
 
     return engine
-
-
-def _place(url: str) -> str:
-    return sa.make_url(url).render_as_string(hide_password=True)
 
 
 def _ours(connection: sa.Connection) -> set[str]:

@@ -100,7 +100,7 @@ def _may_propose(state: State, entry: Entry) -> Iterator[str]:
     if (newer := state.superseding(verdict.policy)) is not None:
         yield f"the verdict rests on a policy that {newer.name!r} version {newer.version} has replaced; judge again"
     if not verdict.passed:
-        waived = state.waived(verdict, _now(state, event)) if state.policies[verdict.policy].waivers else {}
+        waived = state.waived(verdict, _now(state, event))
         left = [f"{rule}: {outcome}" for rule, outcome in sorted(verdict.objections.items()) if rule not in waived]
         if left or not verdict.objections:
             yield f"the verdict is a no: {', '.join(left) or 'no rule was checked'}"

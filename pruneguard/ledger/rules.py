@@ -46,9 +46,9 @@ Releases (`promotion.py`)
     the rules checked, `after` is one more. A second waiver of the digest and rule is by another person than the one
     before.
 19. release.proposed: by an engineer; the verdict is on record for the model, is about the candidate and on the release
-    split; its policy is the one in force of its name. It passed, or its policy allows waivers and for each objection
-    the newest waiver of digest and rule has not lapsed now; then the release rests on those waivers, and on what
-    extends them. The number is the model's next.
+    split; its policy is the one in force of its name. It passed, or its policy allows waivers and for each objection,
+    none of which is "no evidence", the newest waiver of digest and rule has not lapsed now; then the release rests on
+    those waivers, and on what extends them. The number is the model's next.
 20. release.approved: by an approver who is not a maker (at its proposal: the proposer, and the makers of the verdict's
     run, candidate, twin and data) and has not approved it; the release is proposed; no waiver it rests on has lapsed;
     unsigned only where its policy says so. With as many approvals as its policy asks for, it is approved.

@@ -18,6 +18,7 @@ _IDENTIFIER = re.compile(r"[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
 _TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}\.[0-9]{6}Z")
 _DIGEST = re.compile(r"sha256:[0-9a-f]{64}")
 _COMMITMENT = re.compile(r"[0-9a-f]{64}")
+_CONTROL = re.compile(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]")
 _SHARE = re.compile(r"0\.[0-9]{0,11}[1-9]|1")
 _SCORE = re.compile(r"(0|[1-9][0-9]{0,8})/[1-9][0-9]{0,8}")
 _SMALL_ORDER = frozenset(
@@ -67,9 +68,14 @@ def is_digest(value: object) -> bool:
     return isinstance(value, str) and _DIGEST.fullmatch(value) is not None
 
 
+def is_words(value: object) -> bool:
+    """Text that is not a document, and that a terminal prints as it is: no control character but newline and tab."""
+    return isinstance(value, str) and len(value) <= TEXT_CHARACTERS_MAX and _CONTROL.search(value) is None
+
+
 def is_text(value: object) -> bool:
-    """Text that says something and is not a document."""
-    return isinstance(value, str) and len(value.strip()) > 0 and len(value) <= TEXT_CHARACTERS_MAX
+    """Words that say something."""
+    return is_words(value) and len(str(value).strip()) > 0
 
 
 def is_whole(value: object, least: int) -> bool:
@@ -134,11 +140,8 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
     "name": ("1 to 64 of a-z 0-9 . _ -, beginning with a letter or digit", is_name),
     "identifier": ("the id of an event", is_identifier),
     "time": ("a UTC time like 2026-01-02T03:04:05.000000Z", is_time),
-    "text": (f"text of at most {TEXT_CHARACTERS_MAX} characters that is not blank", is_text),
-    "words": (
-        f"text of at most {TEXT_CHARACTERS_MAX} characters",
-        lambda value: isinstance(value, str) and len(value) <= TEXT_CHARACTERS_MAX,
-    ),
+    "text": (f"text of at most {TEXT_CHARACTERS_MAX} characters, not blank and without control characters", is_text),
+    "words": (f"text of at most {TEXT_CHARACTERS_MAX} characters without control characters", is_words),
     "number": ("a whole number from 1", lambda value: is_whole(value, 1)),
     "count": ("a whole number from 0", lambda value: is_whole(value, 0)),
     "flag": ("true or false", lambda value: isinstance(value, bool)),
@@ -171,15 +174,9 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
 @dataclass(frozen=True, slots=True)
 class Field:
     name: str
-    kind: str
     needed: bool
-
-    def objection(self, data: Mapping[str, Any]) -> str | None:
-        value = data.get(self.name)
-        if value is None and not self.needed:
-            return None
-        words, holds = _KINDS[self.kind]
-        return None if holds(value) else f"{self.name} is {_short(value)}; expected {words}"
+    expected: str
+    holds: Callable[[object], bool]
 
 
 @dataclass(frozen=True, slots=True)
@@ -202,7 +199,7 @@ class Shape:
         fields = []
         for word in data.split():
             name, _, kind = word.partition(":")
-            fields.append(Field(name, kind.removesuffix("?"), not kind.endswith("?")))
+            fields.append(Field(name, not kind.endswith("?"), *_KINDS[kind.removesuffix("?")]))
         names = refs.split()
         lists = frozenset(name.removesuffix("*") for name in names if name.endswith("*"))
         return cls(frozenset(name.removesuffix("*") for name in names), lists, tuple(fields))
@@ -214,8 +211,9 @@ class Shape:
 
     def objections(self, refs: Mapping[str, Any], data: Mapping[str, Any]) -> Iterator[str]:
         """Everything that is missing or of another kind than it must be."""
-        for name in sorted(self.refs - refs.keys()):
-            yield f"{name} is missing; expected a digest"
+        if not self.refs <= refs.keys():
+            for name in sorted(self.refs - refs.keys()):
+                yield f"{name} is missing; expected a digest"
         for name, value in refs.items():
             if name in self.lists:
                 if not isinstance(value, list | tuple) or not all(map(is_digest, value)):
@@ -223,8 +221,9 @@ class Shape:
             elif not is_digest(value):
                 yield f"{name} is {_short(value)}; expected sha256: and 64 hexadecimal digits"
         for field in self.fields:
-            if (why := field.objection(data)) is not None:
-                yield why
+            value = data.get(field.name)
+            if not field.holds(value) and (field.needed or value is not None):
+                yield f"{field.name} is {_short(value)}; expected {field.expected}"
 
 
 def _short(value: object) -> str:

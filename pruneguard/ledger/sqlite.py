@@ -7,10 +7,12 @@ from pathlib import Path
 from typing import Any
 
 import sqlalchemy as sa
+from sqlalchemy.exc import ArgumentError
 
 from pruneguard.errors import IntegrityError, InvalidInputError, PruneGuardError, UnavailableError
 from pruneguard.files import appearing
 from pruneguard.ledger.sqlstore import SqlStore
+from pruneguard.urls import shown
 
 
 class SqliteStore(SqlStore):
@@ -92,9 +94,14 @@ def _engine(path: Path, wait_s: float, *, mode: str, settings: Sequence[str]) ->
 
 
 def _path(url: str) -> Path:
-    database = sa.make_url(url).database
+    try:
+        database = sa.make_url(url).database
+    except (ArgumentError, ValueError):  # a port that is no number is the latter
+        database = None
     if database in (None, "", ":memory:") or "?" in url:
-        raise InvalidInputError(f"the ledger's URL is {url!r}; expected sqlite:/// and the path of a file, without '?'")
+        raise InvalidInputError(
+            f"the ledger's URL is {shown(url)}; expected sqlite:/// and the path of a file, without '?'"
+        )
     return Path(str(database))
 
 

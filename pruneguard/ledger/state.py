@@ -1,10 +1,11 @@
 """What is so, now: the values that the fold builds out of the events. Nothing else in the service is state."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections import deque
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from enum import StrEnum
+from operator import itemgetter
 from typing import Any
 
 from pruneguard.ledger.events import Event
@@ -317,6 +318,10 @@ class State:
     clock: str = ""
     """The latest time of any event that took effect. It never goes back, and expiry is judged by it."""
     people: dict[str, Person] = field(default_factory=dict)
+    accounts: dict[str, set[str]] = field(default_factory=dict)
+    """Person -> the actors that they are."""
+    looks: dict[tuple[str, str], str] = field(default_factory=dict)
+    """"actor" or "person", and how such a name looks to a hasty reader -> the one name that looks so."""
     keys: dict[str, str] = field(default_factory=dict)
     """Every public key there ever was -> its actor. No key is used twice."""
     signed: set[str] = field(default_factory=set)
@@ -376,10 +381,19 @@ class State:
         newest = self.in_force[self.policies[policy].name]
         return newest if newest.digest != policy else None
 
+    def taken_on(self, verdict: GivenVerdict) -> dict[str, Waiver]:
+        """By rule: the newest waiver of each objection that a waiver can be for, lapsed or not.
+
+        None is for what was not measured, whatever was waived when it was; nor under a policy that allows none.
+        """
+        if not self.policies[verdict.policy].waivers:
+            return {}
+        measured = (rule for rule, outcome in verdict.objections.items() if outcome != "no evidence")
+        return {rule: found for rule in measured if (found := self.waivers.get((verdict.candidate, rule)))}
+
     def waived(self, verdict: GivenVerdict, clock: str) -> dict[str, Waiver]:
         """The objections of a verdict that somebody has taken on, by rule; what has lapsed by then does not count."""
-        found = {rule: self.waivers.get((verdict.candidate, rule)) for rule in verdict.objections}
-        return {rule: waiver for rule, waiver in found.items() if waiver and not waiver.lapsed(clock)}
+        return {rule: waiver for rule, waiver in self.taken_on(verdict).items() if not waiver.lapsed(clock)}
 
     def lapsed(self, release: Release, clock: str) -> list[Waiver]:
         """The waivers on which a release rests and which do not hold any more."""
@@ -390,6 +404,17 @@ class State:
         """Whether somebody has extended the waiver whose lapse an alarm is about; no other alarm is settled so."""
         waiver = alarm.data.get("waiver")
         return waiver is not None and all(waiver != newest.event for newest in self.waivers.values())
+
+    def unexplained(self, missing: Iterable[tuple[int, int]]) -> Iterator[tuple[int, int]]:
+        """Of ranges of entries without a body, what retention has not dropped: from the first such position on."""
+        for start, end in missing:
+            at = start
+            while at < end:
+                place = bisect_right(self.absent, at, key=itemgetter(0)) - 1
+                if place < 0 or self.absent[place][1] <= at:
+                    yield at, end
+                    break
+                at = self.absent[place][1]
 
     def droppable(self, before: str) -> Iterator[tuple[int, int]]:
         """Ranges of telemetry from before a time whose bodies retention may drop, in order: whole tiles' worth.

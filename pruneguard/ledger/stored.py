@@ -1,8 +1,9 @@
 """A log as it is stored, which nobody has to believe: what is read is checked against what the log's key signed."""
 
-from bisect import bisect_left
+from bisect import bisect_left, bisect_right
 from collections.abc import Sequence
 from dataclasses import dataclass
+from operator import itemgetter
 
 from pruneguard.errors import IntegrityError, InvalidInputError
 from pruneguard.ledger import fold, merkle, notes
@@ -121,8 +122,9 @@ class Replica:
         checkpoint = self.log.opened(note)
         if checkpoint.size < self.frontier.size:
             raise self.log.broken(f"went back from {self.frontier.size} entries to {checkpoint.size}")
+        behind = self.frontier.size
         try:
-            for start in range(self.frontier.size, checkpoint.size, _READ_ROWS):
+            for start in range(behind, checkpoint.size, _READ_ROWS):
                 leaves, bodies = self.log.leaves(reader, start, min(start + _READ_ROWS, checkpoint.size))
                 self.frontier, _ = self.frontier.grown(leaves)
                 for index, body in enumerate(bodies, start):
@@ -132,7 +134,8 @@ class Replica:
                         fold.skip(self.state, index)
             if self.frontier.root() != checkpoint.root:
                 raise self.log.broken("holds entries that do not lead to its signed root")
-            self.require_dropped(self.state.skipped)
+            skipped = self.state.skipped
+            self.require_dropped(skipped[bisect_right(skipped, behind, key=itemgetter(1)) :])
         except BaseException:
             self.forget()
             raise
@@ -144,7 +147,5 @@ class Replica:
 
     def require_dropped(self, missing: Sequence[tuple[int, int]]) -> None:
         """Raises IntegrityError for a body that is missing without a `retention.applied` in the log that covers it."""
-        for start, end in missing:
-            for index in range(start, end):
-                if not any(first <= index < last for first, last in self.state.absent):
-                    raise self.log.broken(f"lacks the body of entry {index}, and no retention.applied covers it")
+        for index, _ in self.state.unexplained(missing):
+            raise self.log.broken(f"lacks the body of entry {index}, and no retention.applied covers it")

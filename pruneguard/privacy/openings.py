@@ -16,6 +16,7 @@ import sqlalchemy as sa
 from sqlalchemy.exc import ArgumentError, DatabaseError, OperationalError, ProgrammingError
 
 from pruneguard.errors import IntegrityError, InvalidInputError, UnavailableError
+from pruneguard.urls import shown
 
 _SQLITE = "sqlite"
 _BUSY_TIMEOUT_S = 10
@@ -48,11 +49,11 @@ class Openings:
     def __init__(self, url: str) -> None:
         try:
             self._url = sa.make_url(url)
-        except ArgumentError as error:
-            raise InvalidInputError(f"{url!r} is no SQLAlchemy URL; fix PRUNEGUARD_PRIVACY_URL or unset it") from error
+        except (ArgumentError, ValueError) as error:  # a port that is no number is the latter
+            raise InvalidInputError(f"{shown(url)} is no URL; fix PRUNEGUARD_PRIVACY_URL or unset it") from error
         if (found := self._url.get_backend_name()) not in (_SQLITE, "postgresql"):
             raise InvalidInputError(f"personal values cannot lie in {found!r}; give a URL of sqlite or postgresql")
-        self.place = self._url.render_as_string(hide_password=True)
+        self.place = shown(url)
         self._engine = _engine(self._url)
 
     def exists(self) -> bool:

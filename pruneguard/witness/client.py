@@ -50,6 +50,11 @@ def cosignature(
                 "restored, or its end was cut off. Do not go on with it: restore a backup that has them all"
             )
         answer = _asked(witness, note, told, prove, timeout_s)
+        if answer.status == 409 and told == size == _size(witness, answer):  # as the format has it for another root
+            raise IntegrityError(
+                f"witness {witness.name!r} has seen {size} entries of this log too, and refuses these: it has seen "
+                "another history. Find out which one is true"
+            )
     if answer.status == 200:
         return _signature(witness, note, answer.body, now=clock())
     said = f"witness {witness.name!r} answered {answer.status}: {' '.join(answer.body[:200].split())!r}"

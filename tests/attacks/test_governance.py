@@ -13,6 +13,7 @@ from pruneguard.evidence import Estimate, Evidence
 from pruneguard.gates import judge
 from pruneguard.ledger.events import Entry, utc
 from pruneguard.policy import Policy
+from pruneguard.verdict import Outcome, Verdict
 from tests.attacks.attacker import Forger, caught, entry
 from tests.audit.conftest import Told, listed
 from tests.ledger.acts import DIGEST
@@ -124,6 +125,40 @@ def test_37_evidence_about_other_rows_is_none(fresh: Told) -> None:
     forger = Forger(fresh)
     _judged_again(forger, policy_of(fresh), rows=fresh.artifacts.put(b"other rows"))
     caught(forger.files(), Level.SEMANTICS, f"{entry(len(forger.entries) - 1)}.*evidence", alone=None)
+
+
+POSTDATED = "2099-01-01T00:00:00.000000Z"
+
+
+def test_37_a_verdict_that_is_dated_after_the_span_is_decided_again_where_the_span_rests_on_it(fresh: Told) -> None:
+    forger, story = Forger(fresh), fresh.story
+    end = utc(forger.now + timedelta(days=1))
+    given = Entry.decode(forger.entries[forger.position("verdict.given", passed=False)]).event
+    no = Verdict.decode(fresh.artifacts.get(story.verdicts[1]))
+    yes = replace(no, findings=tuple(replace(finding, outcome=Outcome.PASSED) for finding in no.findings))
+    verdict, run = fresh.artifacts.put(yes.encode()), {"run": "digits-2", "model": "digits"}
+    forger.act("run.started", "ada", {"manifest": DIGEST}, **run)
+    told = {**given.data, **run, "passed": True, "objections": {}}
+    at = forger.act("verdict.given", "ada", {**given.refs, "verdict": verdict}, time=POSTDATED, **told)
+    refs = {"model": story.rejected, "verdict": verdict}
+    forger.act("release.proposed", "ada", refs, model="digits", number=3)
+    forger.act("release.approved", "grace", {"model": story.rejected}, model="digits", number=3, reason="passed")
+    forger.shift(digest=story.rejected)
+    caught(forger.files(end=end), Level.SEMANTICS, f"{entry(at)}.*its evidence says failed", alone=None)
+
+
+def test_37_a_policy_that_is_dated_after_the_span_is_compared_where_the_span_rests_on_it(fresh: Told) -> None:
+    forger = Forger(fresh)
+    end = utc(forger.now + timedelta(days=1))
+    strict = replace(policy_of(fresh), version=2, approvals_min=2)
+    refs = {"policy": fresh.artifacts.put(strict.encode())}
+    at = forger.act("policy.adopted", "grace", refs, time=POSTDATED, **{**strict.terms, "approvals_min": 1})
+    verdict = _judged_again(forger, strict)
+    refs = {"model": fresh.story.candidate, "verdict": verdict}
+    forger.act("release.proposed", "ada", refs, model="digits", number=3)
+    forger.approve()
+    forger.shift()
+    caught(forger.files(end=end), Level.SEMANTICS, entry(at))
 
 
 def test_37_what_has_expired_is_no_evidence(told: Told) -> None:

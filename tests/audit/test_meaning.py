@@ -7,6 +7,7 @@ from typing import Any
 
 import pytest
 
+from policies.framework import load_frameworks
 from pruneguard import canonical, held, testing
 from pruneguard.audit import views
 from pruneguard.audit.report import Level
@@ -203,6 +204,18 @@ def test_answers_of_a_version_that_the_log_gave_no_traffic_are_found(told: Told,
 
     found = refused(packed(rewritten(told, deploy), tmp_path / "b.tar"), Level.COMPLETENESS)
     assert f"{told.story.candidate} answered requests; the log gave it no traffic" in found
+
+
+def test_a_framework_that_the_operator_wrote_is_told_by_its_digest(told: Told, tmp_path: Path) -> None:
+    """Controls are as good as the file that says what they need, and that file comes from whoever is audited."""
+    document = json.loads(load_frameworks()["nist-ai-rmf"])
+    for control in document["controls"]:
+        control.update({"class": "A", "needs": ["run.started"]})
+    content = json.dumps(document).encode()
+    report = verify(exported(told, tmp_path / "b.tar", frameworks={"nist-ai-rmf": content}))
+    assert report.ok
+    (said,) = (what for what in report.unchecked if "frameworks/nist-ai-rmf.json" in what)
+    assert canonical.digest(content) in said
 
 
 def test_a_batch_that_was_left_out_is_missed(told: Told, tmp_path: Path) -> None:

@@ -355,9 +355,10 @@ def test_a_verdict_of_the_search_relabelled_for_release_is_found_out(
 ) -> None:
     at = position(fresh, "verdict.given", passed=True)
     event = fresh.ledger.entry(at).event
-    measured = Evidence.decode(fresh.artifacts.get(event.refs["evidence"][1]))
-    gate = Evidence(measured.subject, measured.twin, measured.data, measured.measurements, context)
-    evidence = [Evidence.decode(fresh.artifacts.get(event.refs["evidence"][0])), gate]
+    documents = [Evidence.decode(fresh.artifacts.get(digest)) for digest in event.refs["evidence"]]
+    (data,) = (e for e in documents if e.subject != event.refs["model"])
+    (measured,) = (e for e in documents if e.subject == event.refs["model"])
+    evidence = [data, Evidence(measured.subject, measured.twin, measured.data, measured.measurements, context)]
     subjects = {"candidate": event.refs["model"], "twin": event.refs["parent"], "data": event.refs["data"]}
     verdict = judge(testing.POLICY, evidence, **subjects)
     names = {

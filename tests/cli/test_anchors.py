@@ -9,6 +9,7 @@ import pytest
 
 from pruneguard import held, home, testing
 from pruneguard.cli import main
+from pruneguard.errors import IntegrityError
 from pruneguard.ledger import notes
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.trust import TrustPolicy

@@ -123,6 +123,18 @@ def test_an_export_verifies_and_a_changed_copy_does_not(
     assert "NOT verified" in capsys.readouterr().out
 
 
+def test_doctor_shows_no_password(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    monkeypatch.setenv("PRUNEGUARD_HOME", str(tmp_path / "none"))
+    monkeypatch.setenv("PRUNEGUARD_LEDGER_URL", "postgresql://ada:s3cret@127.0.0.1:1/x")
+    monkeypatch.setenv("PRUNEGUARD_PASSPHRASE", "s3cret")
+    main(["doctor"])
+    said = capsys.readouterr().out
+    assert "postgresql://ada:***@127.0.0.1:1/x" in said
+    assert "s3cret" not in said
+
+
 def test_a_changed_ledger_stops_doctor_and_names_the_entry(lived: Path, capsys: pytest.CaptureFixture[str]) -> None:
     edit(Settings(home=lived), index=3)
     assert main(["doctor", "--json"]) == 1

@@ -51,6 +51,34 @@ def test_what_failed_is_released_as_failed_and_waived(lived: Path, capsys: pytes
     assert "approved by grace (signed)" in said
 
 
+def test_status_names_the_rules_that_a_judged_candidate_failed(lived: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    first, *others = failed_rules(lived)
+    assert main(["waive", "digits", first, "--until", "30d", *WAIVER]) == 0
+    assert main(["status"]) == 0
+    said = capsys.readouterr().out
+    assert "judged, not released: 2/5 rules pass" in said
+    assert f"{first}: failed, waived" in said
+    assert all(f"{rule}: failed\n" in said for rule in others)
+    assert main(["status", "--json"]) == 0
+    (judged,) = json.loads(capsys.readouterr().out)["models"][0]["judged"]
+    assert sorted(judged["failed"]) == failed_rules(lived)
+    assert judged["waived"][first]["by"] == "grace"
+
+
+def test_a_waiver_of_what_is_released_already_leads_to_no_proposal(
+    lived: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    waive_all(lived)
+    assert main(["propose", "digits"]) == 0
+    capsys.readouterr()
+    assert main(["keys", "new", "helen", "--no-passphrase"]) == 0
+    public = capsys.readouterr().out.split(" helen ")[-1].split()[0]
+    assert main(["keys", "register", "helen", public, "--role", "approver"]) == 0
+    key = str(lived / "keys" / "helen.key")
+    assert main(["waive", "digits", failed_rules(lived)[0], "--until", "30d", *WAIVER, "--key", key]) == 0
+    assert "propose" not in capsys.readouterr().out
+
+
 def test_a_candidate_with_a_failed_rule_left_is_not_proposed(lived: Path, capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["waive", "digits", failed_rules(lived)[0], "--until", "30d", *WAIVER]) == 0
     assert main(["propose", "digits"]) == 2
@@ -111,7 +139,9 @@ def test_status_at_a_time_reads_like_an_answer(lived: Path, capsys: pytest.Captu
     assert "nothing answered" in capsys.readouterr().out
 
 
-@pytest.mark.parametrize("command", [["--at", "yesterday"], ["--at", "2026-01-05T09:00:00"], ["--proof", "there"]])
+@pytest.mark.parametrize(
+    "command", [["--at", "yesterday"], ["--at", "2026-01-05T09:00:00"], ["--at", "9000-01-01"], ["--proof", "there"]]
+)
 def test_a_moment_is_told_without_a_guess(command: list[str], capsys: pytest.CaptureFixture[str]) -> None:
     assert main(["status", *command]) == 2
     assert capsys.readouterr().err.count("\n") == 1

@@ -7,6 +7,8 @@ import re
 import shutil
 import signal
 import socket
+import subprocess
+import sys
 import tarfile
 from collections import Counter
 from dataclasses import dataclass
@@ -108,6 +110,16 @@ def test_the_bundle_verifies_and_its_changed_copy_does_not(shown: Shown, capsys:
     assert ": verified; guarantee: " in capsys.readouterr().out
     assert cli.main(["audit", "verify", str(bundle.with_suffix(".tampered.tar"))]) >= 10
     assert "FAIL" in capsys.readouterr().out
+
+
+def test_the_bundle_verifies_with_the_program_in_it_and_nothing_but_python(shown: Shown, tmp_path: Path) -> None:
+    (bundle,) = shown.settings.home.rglob("*-audit.tar")
+    with tarfile.open(bundle) as tar:
+        tar.extract("tools/verify.py", tmp_path, filter="data")
+    alone = [sys.executable, "-I", "-S", str(tmp_path / "tools" / "verify.py"), str(bundle)]
+    ran = subprocess.run(alone, check=False, capture_output=True, text=True)
+    assert ran.returncode == 0, ran.stdout
+    assert ": verified; guarantee: " in ran.stdout
 
 
 def test_the_bundle_fills_every_control_that_needs_no_person_and_half_of_those_that_need_one_too(shown: Shown) -> None:

@@ -55,6 +55,7 @@ def raw(event: Event) -> bytes:
 class Log:
     state: State = field(default_factory=State)
     effective: list[Entry] = field(default_factory=list)
+    entries: list[bytes] = field(default_factory=list)
     now: datetime = START
 
     def fold(self, entry: Entry) -> list[str]:
@@ -68,10 +69,12 @@ class Log:
 
     def add(self, event: Event, by: Signer | None = None) -> list[str]:
         """Fold an event as a reader meets it: out of its bytes, in an envelope where somebody signs."""
-        if by is None:
-            return self.fold(Entry.decode(raw(event)))
-        meant = raw(replace(event, ledger=self.state.id))
-        return self.fold(Entry.decode(dsse.Envelope.sign(meant, PAYLOAD_TYPE, keyid="", key=by.key).encode()))
+        content = raw(event)
+        if by is not None:
+            meant = raw(replace(event, ledger=self.state.id))
+            content = dsse.Envelope.sign(meant, PAYLOAD_TYPE, keyid="", key=by.key).encode()
+        self.entries.append(content)
+        return self.fold(Entry.decode(content))
 
     def act(
         self,

@@ -210,3 +210,12 @@ def test_keys_that_people_have_are_of_large_order() -> None:
     for person in testing.people().values():
         assert shapes.is_key(person.public_key)
         assert not standalone.of_small_order(base64.b64decode(person.public_key))
+
+
+@pytest.mark.parametrize("text", ["a\x01b", "\x1b[31mred", "\x7f", "\x9b31m", "\r"])
+def test_text_that_would_speak_to_a_terminal_is_none(text: str) -> None:
+    assert not shapes.is_text(text)
+    assert not shapes.is_words(text)
+    assert not standalone.is_words(text)
+    assert shapes.is_text("two lines\n\tof text")
+    assert standalone.is_words("two lines\n\tof text")

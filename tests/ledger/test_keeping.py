@@ -163,6 +163,16 @@ def test_what_is_absent_is_not_dropped_again() -> None:
     assert says(drop(log, [[325, 326]]), "absent already")
     assert not drop(log, [[310, 320]])
     assert log.state.absent == [(301, 310), (310, 320), (320, 330)]
+    assert says(drop(log, [[300 + 1, 400]]), "absent already")
+    assert says(drop(log, [[329, 331]]), "absent already")
+
+
+def test_a_stretch_without_bodies_is_explained_by_all_that_dropped_it_together() -> None:
+    log = observed()
+    assert not drop(log, [[301, 310], [320, 330]])
+    assert not drop(log, [[310, 320]])
+    assert list(log.state.unexplained([(301, 330), (305, 306)])) == []
+    assert list(log.state.unexplained([(300, 330), (301, 332), (400, 401)])) == [(300, 330), (330, 332), (400, 401)]
 
 
 TOUCHING, CROSSING, BACKWARDS = [[301, 302], [302, 303]], [[301, 305], [304, 306]], [[310, 311], [301, 302]]

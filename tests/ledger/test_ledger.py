@@ -163,6 +163,15 @@ def test_an_edited_entry_is_named(ledger: Ledger, place: Place) -> None:
         ledger.state()
 
 
+def test_an_entry_edited_under_a_running_service_is_not_read(ledger: Ledger, place: Place) -> None:
+    ledger.state()
+    place.edit("UPDATE entry SET body = :body WHERE idx = 12", body=place.body(12).replace(b"digits", b"digitz"))
+    for read in (lambda: ledger.entry(12), lambda: ledger.raw(3, 15)):
+        with pytest.raises(IntegrityError, match="changed in entry 12"):
+            read()
+    assert ledger.raw(3, 5)
+
+
 def test_an_entry_edited_together_with_its_leaf_is_found(ledger: Ledger, place: Place) -> None:
     changed = place.body(12).replace(b"digits", b"digitz")
     place.edit(

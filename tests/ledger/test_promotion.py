@@ -4,6 +4,7 @@ from typing import Any
 
 import pytest
 
+from pruneguard.audit.standalone import verify as standalone
 from pruneguard.ledger import rules
 from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.state import Assurance, Status
@@ -160,6 +161,25 @@ def test_every_objection_needs_its_own_waiver(log: Log) -> None:
 def test_what_was_not_measured_is_never_waived(log: Log) -> None:
     log.judge(SLIM, "w1", objections={"speed": "no evidence"})
     assert says(log.waive(SLIM, "w1"), "no evidence on 'speed'")
+
+
+def test_a_waiver_from_when_a_rule_was_measured_does_not_stand_for_evidence_that_is_missing_now(log: Log) -> None:
+    assert not waived(log)
+    log.judge(SLIM, "w2", objections={"speed": "no evidence"})
+    assert says(log.propose(SLIM, "w2", 1), "the verdict is a no: speed: no evidence")
+    second = standalone.Fold()
+    wrong = [list(filter(None, found)) for found in map(second.take, map(standalone.parse_entry, log.entries))]
+    assert [any(found) for found in wrong] == [False] * (len(wrong) - 1) + [True]
+    assert not log.propose(SLIM, "w1", 1)
+
+
+def test_a_waiver_under_one_policy_is_none_under_another_that_allows_none(log: Log) -> None:
+    assert not waived(log)
+    assert not log.adopt("strict", name="strict", waivers=False)
+    log.judge(SLIM, "w2", objections=NO, policy="strict")
+    assert says(log.propose(SLIM, "w2", 1), "the verdict is a no: speed: failed")
+    given = log.state.models["digits"].by_digest
+    assert [set(log.state.taken_on(given[digest(name)])) for name in ("w1", "w2")] == [{"speed"}, set()]
 
 
 def test_a_waiver_is_for_a_rule_that_objects(log: Log) -> None:

@@ -334,6 +334,7 @@ SIZE = {"Content_Type": "text/x.tlog.size"}
         (says(409, "-1\n", **SIZE), InvalidInputError, "without the size"),
         (says(409, "10\n", **SIZE), IntegrityError, "has seen 10 entries of this log, which holds 9"),
         (says(409, "5\n", **SIZE), UnavailableError, "answered 409"),
+        (says(409, "9\n", **SIZE), IntegrityError, "has seen 9 entries of this log too"),
         (says(422, "no\n"), IntegrityError, "another history"),
         (says(404, "who?\n"), InvalidInputError, "verifier key"),
         (says(403, "no\n"), InvalidInputError, "verifier key"),

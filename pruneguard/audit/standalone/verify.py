@@ -606,8 +606,13 @@ UNSIGNED = {"ledger.opened", "run.finished", "data.admitted", "model.trained", "
 TELEMETRY = {"batch.sealed": 1_000, "drift.reported": 100}  # and of how many the causation ids are remembered
 
 
+def is_words(value: Any) -> bool:
+    """Text of bounded length that holds no control character but newline and tab."""
+    return isinstance(value, str) and len(value) <= 4000 and not re.search(r"[\x00-\x08\x0b-\x1f\x7f-\x9f]", value)
+
+
 def is_text(value: Any) -> bool:
-    return isinstance(value, str) and bool(value.strip()) and len(value) <= 4000
+    return is_words(value) and bool(value.strip())
 
 
 def is_whole(value: Any, least: int) -> bool:
@@ -670,7 +675,7 @@ KINDS = {
     "identifier": is_identifier,
     "time": is_time,
     "text": is_text,
-    "words": lambda value: isinstance(value, str) and len(value) <= 4000,
+    "words": is_words,
     "number": lambda value: is_whole(value, 1),
     "count": lambda value: is_whole(value, 0),
     "flag": lambda value: isinstance(value, bool),
@@ -1047,7 +1052,8 @@ class Fold(SimpleNamespace):
         terms = self.terms[verdict.policy]
         yield self.in_force[terms.name] != verdict.policy and "the verdict's policy was replaced"
         if not verdict.passed:
-            waived = [rule for rule in verdict.objections if (verdict.candidate, rule) in self.waivers]
+            measured = [rule for rule, outcome in verdict.objections.items() if outcome != "no evidence"]
+            waived = [rule for rule in measured if (verdict.candidate, rule) in self.waivers]
             if not verdict.objections or not terms.waivers or len(waived) < len(verdict.objections):
                 yield "the verdict is a no, and not everything in it is waived"
             elif self._lapsed(verdict.candidate, waived):
@@ -1542,16 +1548,17 @@ def policy_terms(content: bytes) -> list[Any]:
 def verdict_outline(content: bytes) -> Any:
     verdict = parse_json(content)
     objections = {one["rule"]: one["outcome"] for one in verdict["findings"] if one["outcome"] != "passed"}
-    return [verdict[name] for name in VERDICT_FIELDS], len(verdict["findings"]), objections
+    named = [verdict[name] for name in VERDICT_FIELDS]
+    return named, sorted(verdict["evidence"]), len(verdict["findings"]), objections
 
 
-VERDICT_FIELDS = ("policy", "candidate", "twin", "data", "evidence")
+VERDICT_FIELDS = ("policy", "candidate", "twin", "data")
 TERMS = ("name", "version", "approvals_min", "server_attested", "waivers", "on_decay", "on_lapse")
 
 
 def verdict_said(entry: Entry) -> Any:
-    named = [entry.refs[name] for name in ("policy", "model", "parent", "data", "evidence")]
-    return named, entry.data["rules"], entry.data["objections"]
+    named = [entry.refs[name] for name in ("policy", "model", "parent", "data")]
+    return named, sorted(entry.refs["evidence"]), entry.data["rules"], entry.data["objections"]
 
 
 def document_path(name: str) -> str:

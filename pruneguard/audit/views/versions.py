@@ -83,8 +83,7 @@ def _version(selection: Selection, release: Release, cut: Event | None) -> Versi
 
 def waivers(selection: Selection, given: GivenVerdict) -> dict[str, Waiver]:
     """By rule: the newest waiver of each objection of a verdict that has one, lapsed or not."""
-    known = selection.state.waivers
-    return {rule: known[given.candidate, rule] for rule in given.objections if (given.candidate, rule) in known}
+    return selection.state.taken_on(given)
 
 
 def told(waiver: Waiver, clock: str) -> str:
