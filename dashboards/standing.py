@@ -101,8 +101,7 @@ def standing_alarm(state: State, model: Model) -> Alarm | None:
 
 def awaits(state: State, release: Release) -> str:
     """How many signatures a proposed release still needs, and who could give them."""
-    policy = state.policies.get(release.policy)
-    missing = max((policy.approvals_min if policy else 1) - len(release.approvals), 1)
+    missing = max(release.approvals_min - len(release.approvals), 1)
     approved = {approval.person for approval in release.approvals}
     able = sorted(
         person.actor

@@ -87,7 +87,8 @@ def waiver_lapsed(release: Release, waiver: Waiver, *, now: str) -> Event:
         "waiver": waiver.event,
         "evidence": {"rule": waiver.rule, "expires": waiver.expires, "granted_by": waiver.granted_by},
     }
-    causation = f"{release.model}/{release.number}/alarm/{WAIVER_DETECTOR}/{waiver.event}"
+    # A release that is gone back to is told of anew: its share changed at another time.
+    causation = f"{release.model}/{release.number}/alarm/{WAIVER_DETECTOR}/{waiver.event}/since/{release.changed_at}"
     return Event("alarm.raised", MONITOR, data, {"model": release.digest}, causation, time=now)
 
 

@@ -85,13 +85,12 @@ def _policy(release: Release) -> Policy | None:
 
 def _row(state: State, model: Model, release: Release) -> dict[str, str]:
     adopted = state.policies.get(release.policy)
-    needed = adopted.approvals_min if adopted else 1
     return {
         "Version": f"**{release.number}** {short(release.digest)}",
         "State": look(release.status),
         "Since (UTC)": since(release.changed_at),
         "Traffic": percent(taken(model, release), 0),
-        "Approvals": f"{len(release.approvals)} of {needed}"
+        "Approvals": f"{len(release.approvals)} of {release.approvals_min}"
         + (f": {plain(releases.told_approvals(release))}" * bool(release.approvals)),
         "Made by": plain(", ".join(sorted(release.makers))),
         "Policy": f"{plain(adopted.name)} version {adopted.version}" if adopted else short(release.policy),

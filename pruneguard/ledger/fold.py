@@ -213,6 +213,7 @@ def _proposed(state: State, index: int, entry: Entry) -> None:
     event = entry.event
     model = state.models[event.data["model"]]
     verdict = model.by_digest[event.refs["verdict"]]
+    binding = state.binding(verdict.policy, model.name)
     model.releases[event.data["number"]] = Release(
         number=event.data["number"],
         model=model.name,
@@ -224,6 +225,8 @@ def _proposed(state: State, index: int, entry: Entry) -> None:
         makers=makers(state, verdict) | {state.person(event.actor)},
         status=Status.PROPOSED,
         proposed_at=event.time,
+        approvals_min=max(policy.approvals_min for policy in binding),
+        clicks=all(policy.server_attested for policy in binding),
         waivers=tuple(sorted(verdict.objections)),
         changed_at=event.time,
         index=index,
@@ -236,7 +239,7 @@ def _approved(state: State, index: int, entry: Entry) -> None:
     assurance = Assurance.SIGNED if entry.envelope is not None else Assurance.SERVER_ATTESTED
     person = state.person(event.actor)
     release.approvals.append(Approval(event.actor, person, assurance, event.data["reason"], event.time, index))
-    if len(release.approvals) >= state.policies[release.policy].approvals_min:
+    if len(release.approvals) >= release.approvals_min:
         release.status, release.changed_at = Status.APPROVED, event.time
 
 
@@ -260,6 +263,8 @@ def _rolled_back(state: State, index: int, entry: Entry) -> None:
     target = model.releases[entry.event.data["to"]]
     if target.status is not Status.LIVE:
         _stands(state, index, entry, target, Status.LIVE, 1.0)
+        # What has lapsed while it did not answer is told anew.
+        state.told.difference_update(state.waivers[target.digest, rule].event for rule in target.waivers)
 
 
 def _stands(state: State, index: int, entry: Entry, release: Release, status: Status, share: float) -> None:

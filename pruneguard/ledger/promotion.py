@@ -104,6 +104,10 @@ def _may_propose(state: State, entry: Entry) -> Iterator[str]:
         left = [f"{rule}: {outcome}" for rule, outcome in sorted(verdict.objections.items()) if rule not in waived]
         if left or not verdict.objections:
             yield f"the verdict is a no: {', '.join(left) or 'no rule was checked'}"
+        elif strict := [
+            policy.name for policy in state.binding(verdict.policy, event.data["model"]) if not policy.waivers
+        ]:
+            yield f"the policy {strict[0]!r}, which the model comes from, allows no waivers"
 
 
 def _may_approve(state: State, entry: Entry) -> Iterator[str]:
@@ -244,9 +248,12 @@ def _rests_on_lapsed(state: State, event: Event, release: Release) -> Iterator[s
 
 
 def _is_attested_where_it_must_be_signed(state: State, event: Event, release: Release) -> Iterator[str]:
-    policy = state.policies[release.policy]
-    if event.data.get("assurance") == Assurance.SERVER_ATTESTED and not policy.server_attested:
-        yield f"the policy {policy.name!r} takes no {Assurance.SERVER_ATTESTED} act; sign it with your own key"
+    if event.data.get("assurance") == Assurance.SERVER_ATTESTED and not release.clicks:
+        policy = state.policies[release.policy]
+        yield (
+            f"{policy.name!r}, or the policy that the model comes from, takes no {Assurance.SERVER_ATTESTED} act; sign "
+            "it with your own key"
+        )
 
 
 RULES: Mapping[str, Callable[[State, Entry], Iterator[str]]] = {

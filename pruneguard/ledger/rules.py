@@ -48,10 +48,13 @@ Releases (`promotion.py`)
 19. release.proposed: by an engineer; the verdict is on record for the model, is about the candidate and on the release
     split; its policy is the one in force of its name. It passed, or its policy allows waivers and for each objection,
     none of which is "no evidence", the newest waiver of digest and rule has not lapsed now; then the release rests on
-    those waivers, and on what extends them. The number is the model's next.
+    those waivers, and on what extends them. The number is the model's next. Where the model's newest approved release
+    rests on a policy of another name, the one now in force under that name binds this release too: its waivers are
+    allowed by both.
 20. release.approved: by an approver who is not a maker (at its proposal: the proposer, and the makers of the verdict's
     run, candidate, twin and data) and has not approved it; the release is proposed; no waiver it rests on has lapsed;
-    unsigned only where its policy says so. With as many approvals as its policy asks for, it is approved.
+    unsigned only where every policy that binds it says so. With as many approvals as the most that a policy that binds
+    it asks for, it is approved. What binds it is fixed at its proposal.
 21. traffic.shifted: by `monitor` or an operator; the release is approved or in canary, no other is in canary, no waiver
     it rests on has lapsed; unsigned by a person only where its policy says so. A share of 1 makes it live.
 22. release.rolled_back: of a canary to the live version, or of the live version to the last one to go live of those
@@ -59,7 +62,7 @@ Releases (`promotion.py`)
     the detector "waiver" where the policy's on_lapse is "roll back", of any other where its on_decay is.
 23. batch.sealed, drift.reported, alarm.raised: by `monitor`, about a release. An alarm's event id is new. An alarm of
     the detector "waiver", and no other, names a waiver: one that the release rests on, that has lapsed, and whose lapse
-    has raised no alarm.
+    has raised no alarm since a rollback last went back to a release that rests on it.
 
 Keeping (`keeping.py`)
 24. document.attached: by anybody with a key. It names a document or states something, has not expired now, and a model

@@ -163,6 +163,10 @@ class Release:
     """The persons who proposed it or made its model, twin or data: none of them can approve it."""
     status: Status
     proposed_at: str
+    approvals_min: int = 1
+    """Persons who must agree: what its policy asks for, or the policy that the model comes from, if that is more."""
+    clicks: bool = True
+    """Whether a server-attested act is enough, by both of these policies."""
     waivers: tuple[str, ...] = ()
     """The failed rules that somebody has taken on: `State.waivers` has who, and until when."""
     approvals: list[Approval] = field(default_factory=list)
@@ -380,6 +384,20 @@ class State:
         """The policy in force that has replaced the one with this digest, if one has."""
         newest = self.in_force[self.policies[policy].name]
         return newest if newest.digest != policy else None
+
+    def binding(self, policy: str, model: str) -> tuple[AdoptedPolicy, ...]:
+        """The policies whose terms a release under `policy` meets: its own, and the one that the model comes from.
+
+        That is the one in force under the name of its newest approved release's policy, where that is another name: so
+        nobody alone takes a model to laxer terms.
+        """
+        own = self.policies[policy]
+        known = self.models[model].releases.values() if model in self.models else ()
+        approved = [release for release in known if release.status is not Status.PROPOSED]
+        if not approved:
+            return (own,)
+        before = self.in_force[self.policies[approved[-1].policy].name]
+        return (own,) if before.name == own.name else (own, before)
 
     def taken_on(self, verdict: GivenVerdict) -> dict[str, Waiver]:
         """By rule: the newest waiver of each objection that a waiver can be for, lapsed or not.

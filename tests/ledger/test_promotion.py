@@ -733,3 +733,52 @@ def test_values_of_the_wrong_kind_are_violations_and_no_crash(log: Log, number: 
     for why in (log.approve(TWIN, number), log.shift(TWIN, number), log.roll_back(TWIN, number, to=1)):
         assert says(why, "number is")
     assert log.statuses == {1: Status.LIVE}
+
+
+# -- from one policy to another
+
+
+def test_nobody_alone_takes_a_model_to_the_laxer_terms_of_another_policy() -> None:
+    log = started(approvals_min=2, server_attested=False, waivers=False)
+    log.judge(SLIM, "v1")
+    log.propose(SLIM, "v1", 1)
+    assert not log.approve(SLIM, 1)
+    assert not log.approve(SLIM, 1, by="gil")
+    assert not log.adopt("lax", name="lax", approvals_min=1, server_attested=True, waivers=True)
+    log.judge(STUMP, "v2", policy=digest("lax"), objections={"speed": "failed"})
+    assert not log.waive(STUMP, "v2")
+    assert says(log.propose(STUMP, "v2", 2), "allows no waivers")
+    log.judge(digest("other"), "v3", policy=digest("lax"))
+    assert not log.propose(digest("other"), "v3", 2)
+    assert says(log.approve(digest("other"), 2, clicked=True), "takes no server-attested act")
+    assert not log.approve(digest("other"), 2)
+    assert log.statuses[2] is Status.PROPOSED
+    assert not log.approve(digest("other"), 2, by="gil")
+    assert log.statuses[2] is Status.APPROVED
+
+
+def test_a_model_that_two_people_took_to_another_policy_is_bound_by_that_one_from_then_on() -> None:
+    log = started(approvals_min=2)
+    assert not log.adopt("lax", name="lax", approvals_min=1)
+    for number, (candidate, policy) in enumerate([(SLIM, "policy"), (STUMP, "lax"), (digest("third"), "lax")], 1):
+        log.judge(candidate, f"v{number}", policy=digest(policy))
+        assert not log.propose(candidate, f"v{number}", number)
+        assert not log.approve(candidate, number)
+        if number < 3:
+            assert log.statuses[number] is Status.PROPOSED
+            assert not log.approve(candidate, number, by="gil")
+        assert log.statuses[number] is Status.APPROVED
+
+
+def test_a_lapse_is_told_anew_of_a_release_that_a_rollback_brings_back(log: Log) -> None:
+    log.judge(SLIM, "v1", objections={"speed": "failed"})
+    log.waive(SLIM, "v1")
+    waiver = log.state.waivers[SLIM, "speed"].event
+    acts = log.propose(SLIM, "v1", 1), log.approve(SLIM, 1), log.shift(SLIM, 1)
+    assert acts == ([], [], [])
+    log.waits(days=31)
+    assert not log.alarm(SLIM, 1, detector="waiver", cause="waiver lapsed", waiver=waiver)
+    assert says(log.alarm(SLIM, 1, detector="waiver", cause="waiver lapsed", waiver=waiver), "raised already")
+    log.release(STUMP, 2)
+    assert not log.roll_back(STUMP, 2, 1)
+    assert not log.alarm(SLIM, 1, detector="waiver", cause="waiver lapsed", waiver=waiver)

@@ -1061,8 +1061,21 @@ class Fold(SimpleNamespace):
         makers = self._makers_behind(verdict) | {self.person.get(entry.actor)}
         release = SimpleNamespace(number=data["number"], model=data["model"], digest=verdict.candidate, makers=makers)
         rests_on = {"verdict": refs["verdict"], "policy": verdict.policy, "waived": list(verdict.objections)}
-        release.__dict__.update(rests_on, approvals=[], status="proposed", share="0", live_at=None)
+        binding = [terms, *self._left_behind(data["model"], terms.name)]
+        if not verdict.passed:
+            yield (
+                not all(policy.waivers for policy in binding)
+                and "the policy that the model comes from takes no waivers"
+            )
+        asked = {"needed": max(p.approvals_min for p in binding), "clicks": all(p.server_attested for p in binding)}
+        release.__dict__.update(rests_on, **asked, approvals=[], status="proposed", share="0", live_at=None)
         yield lambda: self.releases[data["model"]].update({data["number"]: release})
+
+    def _left_behind(self, model: str, name: str) -> list[SimpleNamespace]:
+        """The policy in force under the name of that of the model's newest approved release, if it is another name."""
+        approved = [r for r in self.releases.get(model, {}).values() if r.status != "proposed"]
+        before = self.terms[approved[-1].policy].name if approved else name
+        return [self.terms[self.in_force[before]]] if before != name else []
 
     def _release(self, data: Fields, refs: Fields) -> SimpleNamespace | None:
         release = self.releases.get(data["model"], {}).get(data["number"])
@@ -1074,16 +1087,15 @@ class Fold(SimpleNamespace):
         if (release := self._release(data, refs)) is None:
             yield "no such release"
             return
-        terms = self.terms[release.policy]
         yield person in release.makers and f"{entry.actor!r} made this release"
         yield any(person == by for by, *_ in release.approvals) and f"{entry.actor!r} has approved it already"
         yield release.status != "proposed" and f"release {release.number} is {release.status}"
         yield self._lapsed(release.digest, release.waived) and "a waiver has lapsed"
-        yield entry.envelope is None and not terms.server_attested and "the policy asks for a signature"
+        yield entry.envelope is None and not release.clicks and "a policy that binds it asks for a signature"
 
         def change() -> None:
             release.approvals.append((person, entry.actor, "server-attested" if entry.envelope is None else "signed"))
-            if len(release.approvals) >= terms.approvals_min:
+            if len(release.approvals) >= release.needed:
                 release.status = "approved"
 
         yield change
@@ -1098,8 +1110,8 @@ class Fold(SimpleNamespace):
         if any(r.status == "canary" and r is not release for r in self.releases[data["model"]].values()):
             yield "another release is in canary"
         yield self._lapsed(release.digest, release.waived) and "a waiver has lapsed"
-        if entry.actor != MONITOR and entry.envelope is None and not self.terms[release.policy].server_attested:
-            yield "the policy asks for a signature"
+        if entry.actor != MONITOR and entry.envelope is None and not release.clicks:
+            yield "a policy that binds it asks for a signature"
 
         def change() -> None:
             self.served.add((data["model"], data["number"]))
@@ -1148,6 +1160,7 @@ class Fold(SimpleNamespace):
             self._retire(release, "rolled back")
             if target is not None and target.status != "live":
                 target.status, target.share, target.live_at = "live", "1", self.size
+                self.alarmed_waivers -= {self.waivers[target.digest, rule].id for rule in target.waived}
             self._note(data["model"])
 
         yield change
