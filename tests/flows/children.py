@@ -1,6 +1,7 @@
 """Commands as processes of their own, the way a person starts them."""
 
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -23,12 +24,18 @@ def command(*words: str, settings: Settings, **environ: str) -> Iterator[subproc
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
         text=True,
+        preexec_fn=_hear_ctrl_c,
     ) as process:
         try:
             yield process
         finally:
             for one in [*descendants(process), process]:
                 one.kill()
+
+
+def _hear_ctrl_c() -> None:
+    """A shell starts what runs in its background with SIGINT ignored, and children inherit that."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def done(*words: str, settings: Settings, **environ: str) -> tuple[int, str]:

@@ -62,7 +62,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Approved:
 def approved(made: Approved, tmp_path: Path) -> Approved:
     """A copy, this test's own."""
     shutil.copytree(made.settings.home, tmp_path / "var")
-    return Approved(made.settings.model_copy(update={"home": tmp_path / "var"}), made.rows)
+    # What it saw is its own too: every copy goes another way from here.
+    own = made.settings.model_copy(update={"home": tmp_path / "var", "held_dir": tmp_path / "held"})
+    return Approved(own, made.rows)
 
 
 @pytest.fixture
