@@ -311,6 +311,8 @@ def _unanswered_alarms(history: History) -> Iterator[Against]:
 
 
 def _lapsed_waivers(history: History) -> Iterator[Against]:
+    if not history.kinds.get("waiver.granted"):
+        return
     now, serving, seen = moment(history.at), _serving(history), set[tuple[str, str]]()
     answering = {
         event.refs["model"]
