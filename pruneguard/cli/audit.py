@@ -73,8 +73,8 @@ def _export(args: argparse.Namespace) -> int:
         raise InvalidInputError("name one model: `pruneguard audit export MODEL`, or --model MODEL")
     model = args.model or args.name
     out = args.out or Path(f"{model}-audit.tar")
-    names = None if args.framework is None else [name for name in args.framework.split(",") if name != "none"]
-    frameworks = {} if names == [] else service("policies.framework").load_frameworks(names)
+    names = None if args.framework is None else args.framework.split(",")
+    frameworks = {} if names == ["none"] else service("policies.framework").load_frameworks(names)
     known = settings()
     keys = Keys(load_log_key(known.keys_dir / "log.key"), signing.key_at(known.keys_dir / "model-signing.pem"))
     ledger = home.read_ledger(known)
@@ -99,7 +99,10 @@ def _export(args: argparse.Namespace) -> int:
 
 def _verify(args: argparse.Namespace) -> int:
     from pruneguard.audit.verify import verify
+    from pruneguard.ledger.shapes import is_digest
 
+    if other := [name for name in args.answering if not is_digest(name)]:
+        raise InvalidInputError(f"--answering {other[0]!r} is no digest; expected sha256: and 64 hexadecimal digits")
     report = verify(
         args.bundle,
         memory=anchors.memory(args),

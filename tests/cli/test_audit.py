@@ -76,6 +76,13 @@ def test_a_selection_that_is_none_is_one_line(
     assert not (tmp_path / "b.tar").exists()
 
 
+def test_a_digest_that_is_none_is_told_before_anything_is_checked(
+    lived: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["audit", "verify", str(tmp_path / "b.tar"), "--answering", "x"]) == 2
+    assert "'x' is no digest" in capsys.readouterr().err
+
+
 def test_an_export_needs_the_ledgers_key_and_says_so(
     lived: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
