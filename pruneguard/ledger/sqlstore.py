@@ -192,8 +192,10 @@ class _Transaction:
         wanted = sa.select(_entry).order_by(_entry.c.idx)
         for first in range(start, end, _READ_ROWS):  # in pieces: a driver may hold a whole answer in memory
             last = min(first + _READ_ROWS, end)
-            rows = self._connection.execute(wanted.where(_entry.c.idx.between(first, last - 1))).all()
-            yield from ((index, leaf, body or b"") for index, leaf, body in rows)
+            cursor = self._connection.execute(wanted.where(_entry.c.idx.between(first, last - 1))).cursor
+            assert cursor is not None  # a SELECT has one
+            # Past SQLAlchemy's rows, which cost as much again as hashing what is in them.
+            yield from ((index, leaf, body or b"") for index, leaf, body in cursor.fetchall())
 
     def nodes(self, level: int, start: int, end: int) -> list[bytes]:
         if level == 0:
