@@ -60,14 +60,6 @@ def hash_tiles(size: int) -> Iterator[Tile]:
         size, level = size // WIDTH, level + 1
 
 
-def tile_bytes(tile: Tile, node: merkle.ReadNode) -> bytes:
-    """The content of a hash tile."""
-    assert tile.level is not None
-    return b"".join(
-        node(merkle.TILE_HEIGHT * tile.level, index) for index in range(tile.start, tile.start + tile.width)
-    )
-
-
 def encode_bundle(entries: Sequence[bytes]) -> bytes:
     """Entries, each after its length in two bytes. Raises InvalidInputError for one over 65,535 bytes."""
     if any(len(entry) > ENTRY_BYTES_MAX for entry in entries):

@@ -16,7 +16,7 @@ from pruneguard.ledger import dsse, notes
 from pruneguard.ledger.events import PAYLOAD_TYPE, Entry
 from pruneguard.ledger.keys import LogKey
 from tests.attacks.attacker import Forger, appended, caught, changed, entry
-from tests.audit.conftest import Told, foreign_tar, listed, plain, whole
+from tests.audit.conftest import Told, foreign_tar, link, listed, plain, whole
 from tests.ledger.making import raw
 
 
@@ -128,12 +128,6 @@ def test_25_a_signed_payload_that_has_another_form_is_refused(told: Told, reform
     again = dsse.Envelope.sign(payload, PAYLOAD_TYPE, keyid="", key=grace).encode()
     assert Entry.decode(told.ledger.raw(11, 12)[0]).event.actor == "grace"
     caught(appended(told, again), Level.SIGNATURES, entry(29))
-
-
-def link(tar: tarfile.TarFile, kind: bytes, name: str = "a", target: str = "/etc/passwd") -> None:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    tar.addfile(info)
 
 
 @pytest.mark.parametrize(

@@ -16,7 +16,7 @@ from hypothesis import strategies as st
 from pruneguard.audit import archive
 from pruneguard.audit.archive import BLOCK, Archive, Piece, RefusedError
 from pruneguard.errors import IntegrityError, InvalidInputError
-from tests.audit.conftest import foreign_tar, packed, plain, whole
+from tests.audit.conftest import foreign_tar, link, packed, plain, whole
 
 names = st.from_regex("[a-z0-9_.-]{1,8}(/[a-z0-9]{1,8}){0,2}", fullmatch=True).filter(
     lambda name: not {".", ".."} & set(name.split("/"))
@@ -58,12 +58,6 @@ def test_what_is_written_is_what_was_counted(tmp_path: Path) -> None:
 def test_an_unsafe_name_is_not_written(name: str) -> None:
     with pytest.raises(InvalidInputError):
         archive.header(name, 0)
-
-
-def link(tar: tarfile.TarFile, kind: bytes, name: str = "a", target: str = "/etc/passwd") -> None:
-    info = tarfile.TarInfo(name)
-    info.type, info.linkname = kind, target
-    tar.addfile(info)
 
 
 @pytest.mark.parametrize(
