@@ -131,8 +131,8 @@ def size(number: float) -> str:
 def facts(value: object) -> str:
     """A recorded mapping in one line.
 
-    >>> facts({"method": "channels", "ratio": "0.5"})
-    'method channels, ratio 0.5'
+    >>> facts({"steps": "prune channels", "ratio": "0.5"})
+    'steps prune channels, ratio 0.5'
     """
     if isinstance(value, Mapping):
         return ", ".join(f"{name.replace('_', ' ')} {facts(item)}" for name, item in value.items())

@@ -93,6 +93,14 @@ class Section:
                 self._fail(line, name, f"stands on line {self._lines[name]} already; keep one of the two")
             self._nodes[name], self._lines[name] = value, line
 
+    def keys(self) -> tuple[str, ...]:
+        """Every key, in the order of the file."""
+        return tuple(self._nodes)
+
+    def has(self, key: str) -> bool:
+        """Whether the key is there; asking is no reason to take it."""
+        return key in self._nodes
+
     def refuse(self, key: str, why: str) -> NoReturn:
         """Raise InvalidInputError about a key of this section, or about the section where it lacks the key."""
         self._fail(self._lines.get(key, self._line), key, why)

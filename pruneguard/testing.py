@@ -201,7 +201,8 @@ def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start:
         if digest != twin:
             cut = _cut(artifacts, kept=2 if digest == candidate else 1)
             made = {"model": digest, "parent": twin, "data": data, **cut}
-            script.record("model.pruned", "ada", made, run=run, recipe={"method": "channels", "ratio": ratio})
+            recipe = {"name": "channels", "steps": "prune channels", "ratio": ratio}
+            script.record("model.pruned", "ada", made, run=run, recipe=recipe)
         evidence = _measured(digest, twin, data, table, latency=latency)
         verdict = judge(POLICY, [admitted, evidence], candidate=digest, twin=twin, data=data)
         return _given(script, run, verdict, [admitted, evidence])
@@ -236,12 +237,12 @@ def _cut(artifacts: Artifacts, *, kept: int) -> dict[str, str]:
     pruned = artifacts.put(_weights(range(kept)))
     lineage = Lineage(
         dense=canonical.digest(_weights(range(4))),
+        start=canonical.digest(_weights(range(4))),
         weights=pruned,
-        criterion="l2",
+        recipe=({"prune": "channels", "criterion": "l2"},),
         ratio=1 - kept / 4,
-        round_to=1,
         seed=0,
-        removed={"layer": tuple(range(kept, 4))},
+        removed={"channels": {"layer": tuple(range(kept, 4))}},
         shapes={"layer.weight": (4, 2)},
         kept={"layer.weight": (tuple(range(kept)), None)},
     )

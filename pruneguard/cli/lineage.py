@@ -23,7 +23,7 @@ class _Question:
     """The files to compare. `final` are the weights after fine-tuning, where they are given."""
 
     lineage: bytes
-    dense: bytes
+    start: bytes
     masks: bytes | None
     final: bytes | None
 
@@ -40,7 +40,7 @@ def add(kinds: Commands) -> None:
             "Neither torch nor anybody's code runs. Exit code 15 when something does not fit.",
         )
     )
-    sub.add_argument("dense", nargs="?", type=Path, help="the dense network's weights, safetensors")
+    sub.add_argument("dense", nargs="?", type=Path, help="the dense weights (early ones, where a recipe rewinds)")
     sub.add_argument("lineage", nargs="?", type=Path, help="how they were cut: a prune-lineage/v1 document")
     sub.add_argument("--masks", type=Path, help="the masks, where single weights were pruned")
     sub.add_argument("--final", type=Path, help="the weights after fine-tuning: do they keep to the cut?")
@@ -50,8 +50,8 @@ def add(kinds: Commands) -> None:
 
 def _recompute(args: argparse.Namespace) -> int:
     from pruneguard import canonical
-    from pruneguard.pruning.lineage import MaskLineage, decode
-    from pruneguard.pruning.recomputing import departures, read_masks, recompute
+    from pruneguard.pruning.lineage import decode
+    from pruneguard.pruning.recomputing import departures, recompute
 
     files = args.dense is not None and args.lineage is not None
     of_files = (args.dense, args.lineage, args.masks, args.final)
@@ -64,14 +64,16 @@ def _recompute(args: argparse.Namespace) -> int:
         lineage = decode(question.lineage)
         told |= {
             "lineage": canonical.digest(question.lineage),
-            "method": lineage.method.value,
+            "recipe": [dict(step) for step in lineage.recipe],
             "dense": lineage.dense,
+            "start": lineage.start,
             "weights": lineage.weights,
             "sparsity": lineage.sparsity,
+            "untouched": dict(lineage.untouched),
         }
-        pruned = recompute(question.dense, lineage, question.masks)
-        masks = read_masks(lineage, question.masks) if isinstance(lineage, MaskLineage) else None
-        told["faults"] = [] if question.final is None else list(departures(question.final, pruned, masks))
+        recompute(question.start, lineage, question.masks)
+        final = question.final
+        told["faults"] = [] if final is None else list(departures(final, lineage, question.masks))
     except IntegrityError as error:
         told["faults"] = [str(error)]
     told["ok"] = not told["faults"]
@@ -99,7 +101,7 @@ def _read(path: Path | None) -> Any:
 
 def _of_release(model: str, number: int) -> _Question:
     from pruneguard import home, releases
-    from pruneguard.pruning.lineage import MaskLineage, decode
+    from pruneguard.pruning.lineage import decode
 
     known = settings()
     ledger, artifacts = home.read_ledger(known), home.artifacts(known)
@@ -109,9 +111,9 @@ def _of_release(model: str, number: int) -> _Question:
         raise InvalidInputError(f"{model} {number} is dense: nothing was cut; name a pruned release")
     content = artifacts.get(made.refs["lineage"])
     lineage = decode(content)
-    masks = artifacts.get(lineage.stored) if isinstance(lineage, MaskLineage) else None
+    masks = None if lineage.stored is None else artifacts.get(lineage.stored)
     final = artifacts.get(made.refs["weights"]) if "weights" in made.refs else None
-    return _Question(content, artifacts.get(lineage.dense), masks, final)
+    return _Question(content, artifacts.get(lineage.start), masks, final)
 
 
 def _pruned(ledger: "Ledger", digest: str) -> "Event | None":

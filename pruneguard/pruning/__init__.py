@@ -1,15 +1,15 @@
 """Recipe and twin in, candidate and lineage out.
 
-`twin`, `candidate`, `shaped` and `Candidate` are the ones of `making`, fetched at first use: a lineage is checked by
-auditors who have no torch, and `lineage`, `recomputing` and `tensors` must be importable there.
+What is offered here is what `making` has, fetched at first use: a lineage is checked by auditors who have no torch,
+and `lineage`, `recomputing` and `tensors` must be importable there.
 """
 
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from pruneguard.pruning.making import Candidate, candidate, shaped, twin
+    from pruneguard.pruning.making import Candidate, candidate, predicted, shaped, twin
 
-__all__ = ["Candidate", "candidate", "shaped", "twin"]
+__all__ = ["Candidate", "candidate", "predicted", "shaped", "twin"]
 
 
 def __getattr__(name: str) -> Any:

@@ -1,11 +1,13 @@
 """Where every weight of a pruned network came from, exactly enough to make it out of the dense one again.
 
-An auditor reads these without torch or numpy; `recomputing.py` beside it does what they say.
+An auditor reads these without torch or numpy; `recomputing.py` beside it does what they say. All numbers and indices
+are those of the dense network, however many rounds the cutting took.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import StrEnum
+from itertools import pairwise
 from math import prod
 from typing import Any, TypeAlias
 
@@ -16,63 +18,125 @@ from pruneguard.pruning.tensors import DIMENSIONS_MAX
 KIND = "prune-lineage/v1"
 DOCUMENT_BYTES_MAX = 64 * 1024**2
 
-Axis: TypeAlias = tuple[int, ...] | None
+Indices: TypeAlias = tuple[int, ...]
+
+Axis: TypeAlias = Indices | None
 """Indices kept along one dimension, in the order they stand in the pruned tensor; None keeps all of them."""
 
+Kept: TypeAlias = Mapping[str, tuple[Axis, ...]]
+"""Name of a tensor -> what is kept along each of its dimensions. A tensor that is not named is gone."""
 
-class Method(StrEnum):
-    """What pruning takes away."""
+Removed: TypeAlias = Mapping[str, Mapping[str, Indices]]
+"""Kind of part -> module that they are filed under -> the numbers that left."""
 
-    CHANNELS = "channels"  # whole channels: the network becomes narrower
-    MAGNITUDE = "magnitude"  # single weights become zero: the network keeps its shape
 
-    @property
-    def parts(self) -> str:
-        """What a ratio counts."""
-        return "channels" if self is Method.CHANNELS else "weights"
+class Part(StrEnum):
+    """What structured pruning takes away whole, from the inside of a network to the outside: a block may hold heads."""
+
+    CHANNELS = "channels"  # of convolutions and linear layers, and whatever hangs on them
+    NEURONS = "neurons"  # outputs of linear layers
+    HEADS = "heads"  # of attention
+    UNITS = "units"  # of recurrent layers
+    EXPERTS = "experts"  # of a mixture
+    BLOCKS = "blocks"  # residual blocks, transformer layers
+
+
+@dataclass(frozen=True, slots=True)
+class Mask:
+    """Which entries of one tensor stay: `digest` is that of its packed bits, `kept` says how many are ones."""
+
+    digest: str
+    shape: Indices
+    kept: int
+
+
+@dataclass(frozen=True, slots=True)
+class Factors:
+    """A layer that became a chain of smaller ones: the widths between them, and what of its weight that lost.
+
+    `error` is the Frobenius norm of what the factors lack of the weight, over the weight's own.
+    """
+
+    ranks: Indices
+    error: float
+
+
+@dataclass(frozen=True, slots=True)
+class Round:
+    """One round of pruning and training: the share that was asked to go, and the accuracy it cost on the gate split.
+
+    `drop` is the twin's accuracy minus the network's, None where nobody looked. A round that cost too much is `undone`:
+    the network is the one of the round before.
+    """
+
+    ratio: float
+    drop: float | None = None
+    undone: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Rows:
+    """The training rows that candidates learnt from: how many of how many, and the digest of their sorted numbers."""
+
+    kept: int
+    of: int
+    digest: str
 
 
 @dataclass(frozen=True, slots=True)
 class Lineage(canonical.Document):
-    """How a narrower network was cut from its dense twin, before any fine-tuning.
+    """How a smaller or sparser network came out of its dense twin.
 
-    `removed` is the decision: the output channels taken from each deciding layer. `kept` is its consequence: for each
-    tensor of the network, whose dense shape is in `shapes`, the indices kept along each dimension. `dense` and
-    `weights` are the digests of the safetensors bytes before and after the cut.
+    `recipe` are the steps as they were asked for, `ratio` the number that the search chose for them. `removed` is the
+    decision: the parts taken out. `kept` is its consequence for each tensor that is left; `sources` says what a tensor
+    was called in the dense network where that changed. `masks` are the weights that became zero beside. `factored` are
+    the layers that were replaced by products afterwards, `untouched` those that the recipe could not reach, and why.
+
+    `dense` is the digest of the twin's weights. `start` is that of the weights that the cut was made in: the twin's, or
+    those of an earlier moment of its training, where the recipe rewinds. `weights` is the digest of `start`, cut and
+    masked: it proves the places. What training made of the entries is in the final weights.
     """
 
     dense: str
+    start: str
     weights: str
-    criterion: str
+    recipe: tuple[Mapping[str, Any], ...]
     ratio: float
-    round_to: int
     seed: int
-    removed: Mapping[str, tuple[int, ...]]
-    shapes: Mapping[str, tuple[int, ...]]
-    kept: Mapping[str, tuple[Axis, ...]]
+    shapes: Mapping[str, Indices]
+    kept: Kept
+    removed: Removed = field(default_factory=dict)
+    sources: Mapping[str, str] = field(default_factory=dict)
+    stored: str | None = None
+    masks: Mapping[str, Mask] = field(default_factory=dict)
+    factored: Mapping[str, Factors] = field(default_factory=dict)
+    untouched: Mapping[str, str] = field(default_factory=dict)
+    rounds: tuple[Round, ...] = ()
+    rows: Rows | None = None
 
-    method = Method.CHANNELS
+    def source(self, name: str) -> str:
+        """What a tensor of the pruned network is called in the dense one."""
+        return self.sources.get(name, name)
 
     @property
-    def pruned_shapes(self) -> dict[str, tuple[int, ...]]:
-        return {
-            name: tuple(size if axis is None else len(axis) for axis, size in zip(axes, self.shapes[name], strict=True))
-            for name, axes in self.kept.items()
-        }
+    def pruned_shapes(self) -> dict[str, Indices]:
+        """Shapes after the cut, before layers were factored."""
+        return {name: after(axes, self.shapes[self.source(name)]) for name, axes in self.kept.items()}
+
+    @property
+    def final_shapes(self) -> dict[str, Indices]:
+        """Shapes of the tensors of the network that was trained last, layers factored."""
+        shapes = self.pruned_shapes
+        for layer, factors in self.factored.items():
+            shapes = _factored(shapes, layer, factors.ranks)
+        return shapes
 
     @property
     def sparsity(self) -> float:
-        """Share of the dense network's entries that are gone."""
-        return 1 - sum(map(prod, self.pruned_shapes.values())) / max(1, sum(map(prod, self.shapes.values())))
-
-    @property
-    def untouched(self) -> tuple[str, ...]:
-        """Layers of which nothing was removed: no rule reaches them, or they are too narrow for `round_to`."""
-        layers: dict[str, bool] = {}
-        for name, axes in self.kept.items():
-            layer = name.rpartition(".")[0]
-            layers[layer] = layers.get(layer, True) and all(axis is None for axis in axes)
-        return tuple(layer for layer, whole in layers.items() if whole)
+        """Share of the dense network's entries that are gone or zero."""
+        left = {name: prod(shape) for name, shape in self.final_shapes.items()}
+        left |= {name: mask.kept for name, mask in self.masks.items()}
+        return 1 - sum(left.values()) / max(1, sum(map(prod, self.shapes.values())))
 
     def to_document(self) -> dict[str, Any]:
         # One list of channels cuts many tensors (a convolution, its norm, its reader), so each list is written once.
@@ -81,125 +145,152 @@ class Lineage(canonical.Document):
         number = {axis: index for index, axis in enumerate(lists)}
         return {
             "kind": KIND,
-            "method": self.method.value,
-            "criterion": self.criterion,
+            "recipe": [dict(step) for step in self.recipe],
             "ratio": self.ratio,
-            "round_to": self.round_to,
             "seed": self.seed,
             "dense": self.dense,
+            "start": self.start,
             "weights": self.weights,
-            "removed": {layer: list(channels) for layer, channels in self.removed.items()},
+            "removed": {p: {root: list(gone) for root, gone in roots.items()} for p, roots in self.removed.items()},
             "shapes": {name: list(shape) for name, shape in self.shapes.items()},
             "lists": [list(axis) for axis in lists],
             "kept": {name: [None if a is None else number[a] for a in axes] for name, axes in self.kept.items()},
-        }
-
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "Lineage":
-        lists = [_whole(axis) for axis in document["lists"]]
-        return cls(
-            document["dense"],
-            document["weights"],
-            document["criterion"],
-            document["ratio"],
-            document["round_to"],
-            document["seed"],
-            {layer: _whole(channels) for layer, channels in document["removed"].items()},
-            {name: _shape(shape) for name, shape in document["shapes"].items()},
-            {name: tuple(None if a is None else lists[a] for a in axes) for name, axes in document["kept"].items()},
-        )
-
-
-@dataclass(frozen=True, slots=True)
-class Mask:
-    """Which entries of one tensor stay: `digest` is that of its packed bits, `kept` says how many are ones."""
-
-    digest: str
-    shape: tuple[int, ...]
-    kept: int
-
-
-@dataclass(frozen=True, slots=True)
-class MaskLineage(canonical.Document):
-    """Which single weights of a dense network became zero, before any fine-tuning.
-
-    `stored` is the digest of the masks' file: safetensors, for each masked tensor one of type U8 under its name, whose
-    bits, the highest of a byte first, stand for the entries row by row. A one is kept; spare bits at the end are zero.
-    `scope` is `global` when all weights were ranked together, `layer` when each tensor lost the same share.
-    """
-
-    dense: str
-    weights: str
-    criterion: str
-    scope: str
-    ratio: float
-    seed: int
-    stored: str
-    masks: Mapping[str, Mask]
-
-    method = Method.MAGNITUDE
-
-    @property
-    def sparsity(self) -> float:
-        """Share of the entries of masked tensors that are zero."""
-        return 1 - sum(mask.kept for mask in self.masks.values()) / max(
-            1, sum(prod(m.shape) for m in self.masks.values())
-        )
-
-    def to_document(self) -> dict[str, Any]:
-        return {
-            "kind": KIND,
-            "method": self.method.value,
-            "criterion": self.criterion,
-            "scope": self.scope,
-            "ratio": self.ratio,
-            "seed": self.seed,
-            "dense": self.dense,
-            "weights": self.weights,
+            "sources": dict(self.sources),
             "stored": self.stored,
-            "masks": {
-                name: {"digest": mask.digest, "shape": list(mask.shape), "kept": mask.kept}
-                for name, mask in self.masks.items()
-            },
+            "masks": {n: {"digest": m.digest, "shape": list(m.shape), "kept": m.kept} for n, m in self.masks.items()},
+            "factored": {n: {"ranks": list(f.ranks), "error": f.error} for n, f in self.factored.items()},
+            "untouched": dict(self.untouched),
+            "rounds": [{"ratio": r.ratio, "drop": r.drop, "undone": r.undone} for r in self.rounds],
+            "rows": None if (r := self.rows) is None else {"kept": r.kept, "of": r.of, "digest": r.digest},
         }
 
-    @classmethod
-    def of(cls, document: Mapping[str, Any]) -> "MaskLineage":
-        return cls(
-            document["dense"],
-            document["weights"],
-            document["criterion"],
-            str(document["scope"]),
-            document["ratio"],
-            document["seed"],
-            str(document["stored"]),
-            {
-                name: Mask(str(m["digest"]), _shape(m["shape"]), *_whole([m["kept"]]))
-                for name, m in document["masks"].items()
-            },
-        )
 
-
-def decode(content: bytes) -> Lineage | MaskLineage:
+def decode(content: bytes) -> Lineage:
     """A lineage out of its bytes. Raises InvalidInputError for any others than `encode` makes."""
     if len(content) > DOCUMENT_BYTES_MAX:
         raise InvalidInputError(f"a lineage of {len(content)} bytes; at most {DOCUMENT_BYTES_MAX} are read")
     with canonical.opened(content, KIND) as document:
-        if not all(isinstance(document[name], str) for name in ("dense", "weights", "criterion")):
-            raise TypeError("a digest or the criterion is no text")
-        found = (Lineage if Method(document["method"]) is Method.CHANNELS else MaskLineage).of(document)
+        texts = [document[name] for name in ("dense", "start", "weights")]
+        texts += [text for name in ("sources", "untouched") for text in document[name].values()]
+        if not all(isinstance(text, str) for text in texts) or not isinstance(document["stored"], str | None):
+            raise TypeError("a digest, a name or a reason is no text")
+        found = _lineage(document)
         if found.encode() != content:
             raise InvalidInputError("this lineage is not in the one form it can have; nobody may write it in another")
     return found
 
 
-def _whole(values: Sequence[Any]) -> tuple[int, ...]:
+def after(axes: Sequence[Axis], shape: Sequence[int]) -> Indices:
+    """The shape that is left of a tensor.
+
+    >>> after((None, (0, 2)), (4, 3))
+    (4, 2)
+    """
+    return tuple(size if axis is None else len(axis) for axis, size in zip(axes, shape, strict=True))
+
+
+def composed(first: Kept, then: Kept, sources: Mapping[str, str]) -> dict[str, tuple[Axis, ...]]:
+    """What two cuts, one after the other, keep of the network before the first.
+
+    `then` and `sources` speak of the second: the tensors kept by their names before it, and for each name after it the
+    name before. The result goes by the names after both.
+
+    >>> composed({"w": ((1, 3, 5),)}, {"w": ((0, 2),)}, {"w": "w"})
+    {'w': ((1, 5),)}
+    """
+    return {
+        name: tuple(_axis(once, again) for once, again in zip(first[source], then[source], strict=True))
+        for name, source in sources.items()
+    }
+
+
+def joined(first: Removed, then: Removed) -> dict[str, dict[str, Indices]]:
+    """What two cuts removed together, in the numbers that held before the first; `then` counts what was left by it.
+
+    Blocks keep their numbers when others leave; all other parts move up.
+
+    >>> joined({"heads": {"a": (0, 2)}}, {"heads": {"a": (0, 1)}})
+    {'heads': {'a': (0, 1, 2, 3)}}
+    >>> joined({"blocks": {"a": (0,)}}, {"blocks": {"a": (1,)}})
+    {'blocks': {'a': (0, 1)}}
+    """
+    result = {part: dict(roots) for part, roots in first.items()}
+    for part, roots in then.items():
+        known = result.setdefault(part, {})
+        for root, numbers in roots.items():
+            gone = known.get(root, ())
+            before = numbers if part == Part.BLOCKS else (_before(number, gone) for number in numbers)
+            known[root] = tuple(sorted({*gone, *before}))
+    return result
+
+
+def _factored(shapes: Mapping[str, Indices], layer: str, ranks: Indices) -> dict[str, Indices]:
+    """Shapes after one layer became a chain: its input, the ranks between, its output; a kernel stays in the middle."""
+    made = dict(shapes)
+    outputs, inputs, *kernel = made.pop(f"{layer}.weight")
+    links = list(pairwise((inputs, *ranks, outputs)))
+    for place, (width_in, width_out) in enumerate(links):
+        middle = len(links) == 3 and place == 1
+        made[f"{layer}.{place}.weight"] = (width_out, width_in, *(kernel if middle else [1] * len(kernel)))
+    if (bias := made.pop(f"{layer}.bias", None)) is not None:
+        made[f"{layer}.{len(links) - 1}.bias"] = bias
+    return made
+
+
+def _before(number: int, gone: Indices) -> int:
+    """What the part that is now called `number` was called before those in `gone` left."""
+    for left in sorted(gone):
+        number += left <= number
+    return number
+
+
+def _axis(once: Axis, again: Axis) -> Axis:
+    if once is None or again is None:
+        return again if once is None else once
+    return tuple(once[index] for index in again)
+
+
+def _lineage(document: Mapping[str, Any]) -> Lineage:
+    lists = [_whole(axis) for axis in document["lists"]]
+    return Lineage(
+        dense=document["dense"],
+        start=document["start"],
+        weights=document["weights"],
+        recipe=tuple(dict(step) for step in document["recipe"]),
+        ratio=document["ratio"],
+        seed=document["seed"],
+        shapes={name: _shape(shape) for name, shape in document["shapes"].items()},
+        kept={name: tuple(None if a is None else lists[a] for a in axes) for name, axes in document["kept"].items()},
+        removed={
+            part: {root: _whole(gone) for root, gone in roots.items()} for part, roots in document["removed"].items()
+        },
+        sources=dict(document["sources"]),
+        stored=document["stored"],
+        masks={
+            name: Mask(str(m["digest"]), _shape(m["shape"]), *_whole([m["kept"]]))
+            for name, m in document["masks"].items()
+        },
+        factored={name: Factors(_whole(f["ranks"]), f["error"]) for name, f in document["factored"].items()},
+        untouched=dict(document["untouched"]),
+        rounds=tuple(Round(r["ratio"], r["drop"], r["undone"]) for r in document["rounds"]),
+        rows=_rows(document["rows"]),
+    )
+
+
+def _rows(document: Mapping[str, Any] | None) -> Rows | None:
+    if document is None:
+        return None
+    kept, total = _whole([document["kept"], document["of"]])
+    return Rows(kept, total, str(document["digest"]))
+
+
+def _whole(values: Sequence[Any]) -> Indices:
     if not all(type(value) is int and value >= 0 for value in values):
-        raise TypeError(f"channels and sizes are whole numbers; found {values!r:.80}")
+        raise TypeError(f"numbers and sizes are whole numbers; found {values!r:.80}")
     return tuple(values)
 
 
-def _shape(sizes: Sequence[Any]) -> tuple[int, ...]:
+def _shape(sizes: Sequence[Any]) -> Indices:
     if len(sizes) > DIMENSIONS_MAX:
         raise ValueError(f"a tensor of {len(sizes)} dimensions")
     return _whole(sizes)

@@ -10,54 +10,59 @@ from math import prod
 from pruneguard import canonical
 from pruneguard.errors import IntegrityError, InvalidInputError
 from pruneguard.pruning import tensors
-from pruneguard.pruning.lineage import Axis, Lineage, MaskLineage
+from pruneguard.pruning.lineage import Axis, Indices, Lineage, Part, after
 from pruneguard.pruning.tensors import Tensor
 
 
-def recompute(dense_weights: bytes, lineage: Lineage | MaskLineage, masks: bytes | None = None) -> bytes:
-    """The pruned network's weights before fine-tuning, made out of the dense ones: safetensors in and out.
+def recompute(start_weights: bytes, lineage: Lineage, masks: bytes | None = None) -> bytes:
+    """The pruned network's weights before training made anything of them: safetensors in and out.
 
-    `masks` is the file that a MaskLineage names. Raises IntegrityError when the dense weights or the masks are not the
-    ones that the lineage names, do not fit it, or do not give the bytes that it names. Which of two equal entries was
-    kept cannot be told from bytes: that a lineage is the one on record, its own digest tells.
+    `start_weights` are those that the lineage calls its start: the dense twin's, unless the recipe rewinds. `masks` is
+    the file that the lineage calls `stored`, where it has one. Raises IntegrityError when they are not the ones that
+    the lineage names, do not fit it, or do not give the bytes that it names. Which of two equal entries was kept
+    cannot be told from bytes: that a lineage is the one on record, its own digest tells.
     """
-    if (found := canonical.digest(dense_weights)) != lineage.dense:
-        raise IntegrityError(f"the dense weights are {found}; the lineage was made from {lineage.dense}")
+    if (found := canonical.digest(start_weights)) != lineage.start:
+        raise IntegrityError(f"the weights to cut are {found}; the lineage was made from {lineage.start}")
     try:
-        dense = tensors.read(dense_weights)
-        made = _cut(dense, lineage) if isinstance(lineage, Lineage) else _masked(dense, lineage, masks)
+        made = _cut(tensors.read(start_weights), lineage)
+        for name, bits in read_masks(lineage, masks).items():
+            if made[name].shape != lineage.masks[name].shape:
+                raise ValueError(f"the mask of {name} is {lineage.masks[name].shape}, the tensor {made[name].shape}")
+            made[name] = Tensor(made[name].dtype, made[name].shape, _masked(bits, made[name]))
         pruned = tensors.write(made)
     except (InvalidInputError, KeyError, TypeError, ValueError, IndexError) as error:
-        raise IntegrityError(f"the lineage does not fit its dense weights: {type(error).__name__} {error}") from error
+        raise IntegrityError(f"the lineage does not fit these weights: {type(error).__name__} {error}") from error
     if (found := canonical.digest(pruned)) != lineage.weights:
         raise IntegrityError(
-            f"cutting the dense weights by this lineage gives {found}; it claims {lineage.weights}. "
+            f"cutting the weights by this lineage gives {found}; it claims {lineage.weights}. "
             "Trust neither; find out which of the two was changed"
         )
     return pruned
 
 
-def departures(final_weights: bytes, pruned: bytes, masks: Mapping[str, bytes] | None = None) -> Iterator[str]:
-    """In what fine-tuned weights left the cut that they started from: other tensors, or life where a mask said zero.
+def departures(final_weights: bytes, lineage: Lineage, masks: bytes | None = None) -> Iterator[str]:
+    """In what the final weights left the cut: other tensors, other sizes, or life where a mask said zero.
 
-    `pruned` is what `recompute` gave, `masks` what `read_masks` gave after it. Raises InvalidInputError where one of
-    them is no safetensors file.
+    Says nothing of a lineage that `recompute` did not agree with. Raises InvalidInputError where a file is none.
     """
-    final, start = tensors.read(final_weights), tensors.read(pruned)
+    final, start = tensors.read(final_weights), lineage.final_shapes
     for name in sorted(final.keys() ^ start.keys()):
         yield f"{name} stands in only one of the weights before and after fine-tuning"
     for name in sorted(final.keys() & start.keys()):
-        ours, theirs = final[name], start[name]
-        if (ours.dtype, ours.shape) != (theirs.dtype, theirs.shape):
-            yield f"{name} is {ours.dtype} {ours.shape} after fine-tuning; the cut left {theirs.dtype} {theirs.shape}"
-        elif masks is not None and name in masks:
-            alive = _alive(masks[name], ours)
-            if alive:
-                yield f"{name}: {alive} of {ours.size} weights are not zero where the mask says so"
+        if final[name].shape != start[name]:
+            yield f"{name} is {final[name].shape} after fine-tuning; the lineage left {start[name]}"
+    for name, bits in read_masks(lineage, masks).items():
+        if name in final and final[name].shape == start[name] and (alive := _alive(bits, final[name])):
+            yield f"{name}: {alive} of {final[name].size} weights are not zero where the mask says so"
 
 
-def read_masks(lineage: MaskLineage, content: bytes | None) -> dict[str, bytes]:
+def read_masks(lineage: Lineage, content: bytes | None) -> dict[str, bytes]:
     """The packed bits by tensor. Raises InvalidInputError, naming the tensor, unless they are the lineage's own."""
+    if lineage.stored is None:
+        if lineage.masks or content is not None:
+            raise InvalidInputError("this lineage names no masks' file; give it without masks")
+        return {}
     if content is None:
         raise InvalidInputError(f"this lineage needs its masks, the file {lineage.stored}; give it too")
     found = tensors.read(content)
@@ -74,56 +79,81 @@ def read_masks(lineage: MaskLineage, content: bytes | None) -> dict[str, bytes]:
     return {name: bytes(tensor.data) for name, tensor in found.items()}
 
 
-def kept_axes(indices: Sequence[int], *, pruned: Sequence[int], dense: Sequence[int]) -> tuple[Axis, ...]:
-    """Which indices of each dimension survived, read off the flat indices that did.
-
-    `indices` are the flat positions in a tensor of shape `dense` that a tensor of shape `pruned` now holds, row by row.
-    Raises IntegrityError unless they are exactly the grid of some indices per dimension.
-
-    >>> kept_axes([1, 2, 7, 8], pruned=(2, 2), dense=(3, 3))
-    ((0, 2), (1, 2))
-    """
-    steps = [prod(pruned[k + 1 :]) for k in range(len(pruned))]
-    strides = [prod(dense[k + 1 :]) for k in range(len(dense))]
-    axes = [
-        [indices[i * step] // stride % size for i in range(width)]
-        for width, step, stride, size in zip(pruned, steps, strides, dense, strict=True)
-    ]
-    if list(indices) != list(_grid(axes, dense)):
-        raise IntegrityError(
-            f"the pruned tensor of shape {tuple(pruned)} is no grid of indices of its dense one, {tuple(dense)}"
-        )
-    return tuple(None if axis == list(range(size)) else tuple(axis) for axis, size in zip(axes, dense, strict=True))
-
-
 def _grid(axes: Sequence[Sequence[int]], shape: Sequence[int]) -> Iterator[int]:
     """Flat indices, row by row, of the outer product of one index list per dimension."""
     strides = [prod(shape[k + 1 :]) for k in range(len(shape))]
     return map(sum, product(*([index * stride for index in axis] for axis, stride in zip(axes, strides, strict=True))))
 
 
-def _cut(dense: Mapping[str, Tensor], lineage: Lineage) -> dict[str, Tensor]:
-    if dense.keys() != lineage.kept.keys() or {n: t.shape for n, t in dense.items()} != lineage.shapes:
-        different = sorted(name for name in dense.keys() | lineage.kept.keys() if not _fits(dense, lineage, name))
+def _cut(start: Mapping[str, Tensor], lineage: Lineage) -> dict[str, Tensor]:
+    if {name: tensor.shape for name, tensor in start.items()} != lineage.shapes:
+        names = start.keys() | lineage.shapes.keys()
+        different = sorted(n for n in names if n not in start or start[n].shape != lineage.shapes.get(n))
         raise ValueError(f"tensors {different} are not in both with one shape")
-    for layer, channels in lineage.removed.items():
-        if not any(_lacks(axis, channels, size) for axis, size in _axes_of(layer, lineage)):
-            raise ValueError(f"no dimension of {layer} lacks just the channels {list(channels)[:20]} named as removed")
-    return {name: _gather(tensor, lineage.kept[name]) for name, tensor in dense.items()}
+    sources = [lineage.source(name) for name in lineage.kept]
+    if len(set(sources)) != len(sources):
+        raise ValueError("two tensors of the pruned network come from one of the dense")
+    if not lineage.removed and any(axis is not None for axes in lineage.kept.values() for axis in axes):
+        raise ValueError("tensors were cut, and nothing is said to have been removed")
+    for part, roots in lineage.removed.items():
+        for root, numbers in roots.items():
+            if not _agrees(Part(part), root, numbers, lineage):
+                raise ValueError(f"the tensors kept do not lack just the {part} {list(numbers)[:20]} of {root}")
+    return {name: _gather(start[lineage.source(name)], lineage.kept[name]) for name in _ordered(start, lineage)}
 
 
-def _fits(dense: Mapping[str, Tensor], lineage: Lineage, name: str) -> bool:
-    return name in dense and name in lineage.kept and dense[name].shape == lineage.shapes.get(name)
+def _ordered(start: Mapping[str, Tensor], lineage: Lineage) -> list[str]:
+    """Names as safetensors orders tensors: by type, in an order that the start's file shows, then by name."""
+    types = list(dict.fromkeys(tensor.dtype for tensor in start.values()))
+    return sorted(lineage.kept, key=lambda name: (types.index(start[lineage.source(name)].dtype), name.encode()))
 
 
-def _axes_of(layer: str, lineage: Lineage) -> Iterator[tuple[Axis, int]]:
+def _agrees(part: Part, root: str, numbers: Indices, lineage: Lineage) -> bool:
+    """Whether the tensors that are kept say the same as the parts that are said to have left."""
+    if part in (Part.BLOCKS, Part.EXPERTS):
+        here = {lineage.source(name) for name in lineage.kept}
+        inside = _under(root) if part is Part.BLOCKS else f"{_under(root)}experts."
+        left = {int(m) for n in here if n.startswith(inside) and (m := n[len(inside) :].partition(".")[0]).isdigit()}
+        return left.isdisjoint(numbers)
+    if part is Part.UNITS:
+        return _lacks_units(root, numbers, lineage)
+    return any(_lacks(axis, numbers, size) for axis, size in _axes_under(root, lineage))
+
+
+def _lacks_units(root: str, numbers: Indices, lineage: Lineage) -> bool:
+    """Units are counted through layers and directions; each has a weight_hh whose columns are its units."""
+    ends = [f"l{layer}{way}" for layer in range(len(lineage.shapes)) for way in ("", "_reverse")]
+    recurrent = [name for end in ends if (name := f"{_under(root)}weight_hh_{end}") in lineage.shapes]
+    hidden = lineage.shapes[recurrent[0]][1] if recurrent else 0
+    gone = [
+        place * hidden + unit
+        for place, name in enumerate(recurrent)
+        for axis in [lineage.kept[name][1]]
+        for unit in range(hidden)
+        if axis is not None and unit not in axis
+    ]
+    return tuple(gone) == numbers
+
+
+def _under(root: str) -> str:
+    """What the names of everything in a module begin with; the network itself has no name."""
+    return f"{root}." if root else ""
+
+
+def _axes_under(root: str, lineage: Lineage) -> Iterator[tuple[Axis, int]]:
     for name, axes in lineage.kept.items():
-        if name.rpartition(".")[0] == layer:
-            yield from zip(axes, lineage.shapes[name], strict=True)
+        source = lineage.source(name)
+        if source.startswith(_under(root)) or source == root:
+            yield from zip(axes, lineage.shapes[source], strict=True)
 
 
-def _lacks(axis: Axis, channels: tuple[int, ...], size: int) -> bool:
-    return axis is not None and len(axis) + len(channels) == size and sorted(axis + channels) == list(range(size))
+def _lacks(axis: Axis, numbers: Indices, size: int) -> bool:
+    """Whether just these are missing, each a run of equally many entries: a channel is one, a head its width."""
+    if axis is None or len(axis) >= size or (size - len(axis)) % max(1, len(numbers)):
+        return False
+    run = (size - len(axis)) // max(1, len(numbers))
+    gone = {number * run + place for number in numbers for place in range(run)}
+    return sorted((*axis, *gone)) == list(range(size))
 
 
 def _gather(tensor: Tensor, kept: Sequence[Axis]) -> Tensor:
@@ -134,30 +164,19 @@ def _gather(tensor: Tensor, kept: Sequence[Axis]) -> Tensor:
             len(axis) > size or len(set(axis)) < len(axis) or not all(0 <= index < size for index in axis)
         ):
             raise IndexError(f"{list(axis[:20])} are no distinct indices into a dimension of {size}")
-    after = tuple(size if axis is None else len(axis) for axis, size in zip(kept, shape, strict=True))
     whole = len(shape)  # trailing dimensions that are kept whole move as one block
     while whole and kept[whole - 1] is None:
         whole -= 1
     step = tensor.item_bytes * prod(shape[whole:])
     made = bytearray()
-    if prod(after):
+    if prod(left := after(kept, shape)):
         axes = [range(size) if axis is None else axis for axis, size in zip(kept, shape, strict=True)]
         for flat in _grid(axes[:whole], shape[:whole]):
             made += tensor.data[flat * step : (flat + 1) * step]
-    return Tensor(tensor.dtype, after, bytes(made))
+    return Tensor(tensor.dtype, left, bytes(made))
 
 
-def _masked(dense: Mapping[str, Tensor], lineage: MaskLineage, content: bytes | None) -> dict[str, Tensor]:
-    bits = read_masks(lineage, content)
-    if different := sorted(n for n, m in lineage.masks.items() if n not in dense or dense[n].shape != m.shape):
-        raise ValueError(f"tensors {different} are not in both with one shape")
-    return {
-        name: Tensor(tensor.dtype, tensor.shape, _under(bits[name], tensor)) if name in bits else tensor
-        for name, tensor in dense.items()
-    }
-
-
-def _under(bits: bytes, tensor: Tensor) -> bytes:
+def _masked(bits: bytes, tensor: Tensor) -> bytes:
     """A tensor's bytes with zero (+0.0, all bits 0) wherever its mask has none."""
     item = tensor.item_bytes
     ones, zeros = b"\xff" * item, bytes(item)
@@ -168,7 +187,7 @@ def _under(bits: bytes, tensor: Tensor) -> bytes:
 
 def _alive(bits: bytes, tensor: Tensor) -> int:
     """How many entries are not zero though their mask says so."""
-    kept, item = _under(bits, tensor), tensor.item_bytes
+    kept, item = _masked(bits, tensor), tensor.item_bytes
     if kept == tensor.data:
         return 0
     return sum(kept[at : at + item] != tensor.data[at : at + item] for at in range(0, len(kept), item))

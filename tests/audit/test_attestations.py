@@ -75,7 +75,9 @@ def test_a_lineage_statement_names_what_the_weights_can_be_made_from(told: Told,
     cut = decode(told.artifacts.get("sha256:" + predicate["lineage"]["digest"]["sha256"]))
     assert predicate["dense"]["digest"]["sha256"] == words.hexadecimal(cut.dense)
     assert predicate["prunedInit"]["digest"]["sha256"] == words.hexadecimal(cut.weights)
-    assert predicate["method"]["name"] == "channels"
+    assert predicate["method"]["name"] == "prune channels"
+    assert predicate["method"]["recipe"] == [dict(step) for step in cut.recipe]
+    assert predicate["removed"] == {"channels": {"layer": [2, 3]}}
     assert predicate["sparsity"] == 0.5
     (layer,) = predicate["layers"]
     assert (layer["shapeBefore"], layer["shapeAfter"]) == ([4, 2], [2, 2])

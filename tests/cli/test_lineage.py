@@ -7,7 +7,9 @@ import pytest
 
 from pruneguard import home, testing
 from pruneguard.cli import main
-from pruneguard.pruning import channels, masks, weights
+from pruneguard.pruning import masks, parts, weights
+from pruneguard.pruning.lineage import Part
+from pruneguard.pruning.workpiece import Workpiece
 from pruneguard.settings import Settings
 from tests.ledgers import new_ledger
 from tests.pruning import networks
@@ -18,15 +20,17 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     """dense, and by both methods: lineage, final weights, masks."""
     monkeypatch.chdir(tmp_path)
     dense = networks.plain()
-    cut, lineage = channels.prune(dense, networks.IMAGES, ratio=0.5)
-    masked, mask_lineage, kept = masks.prune(dense, ratio=0.5)
+    whole = Workpiece.of(dense)
+    groups = parts.find(Part.CHANNELS, dense, networks.IMAGES).groups
+    cut = whole.cut(groups, {0: (1, 2)})
+    masked = whole.masked(masks.make(dense, ratio=0.5, budget="global"))
     for name, content in (
         ("dense", weights.dump(dense)),
-        ("cut", weights.dump(cut)),
-        ("cut.json", lineage.encode()),
-        ("masked", weights.dump(masked)),
-        ("masked.json", mask_lineage.encode()),
-        ("masks", masks.pack(kept)),
+        ("cut", weights.dump(cut.model)),
+        ("cut.json", cut.lineage(recipe=[], ratio=0.5, seed=0).encode()),
+        ("masked", weights.dump(masked.model)),
+        ("masked.json", masked.lineage(recipe=[], ratio=0.5, seed=0).encode()),
+        ("masks", masks.pack(masked.masks)),
     ):
         (tmp_path / name).write_bytes(content)
     return tmp_path
@@ -53,7 +57,7 @@ def test_what_holds_exits_with_0(words: list[str], capsys: pytest.CaptureFixture
     ("words", "why"),
     [
         (["cut", "cut.json"], "the lineage was made from"),
-        (["dense", "cut.json", "--final", "dense"], "0.weight is F32"),
+        (["dense", "cut.json", "--final", "dense"], "0.weight is (16, 1, 3, 3) after"),
         (["dense", "masked.json"], "needs its masks"),
         (["dense", "masked.json", "--masks", "dense"], "masks of"),
         (["dense", "masked.json", "--masks", "masks", "--final", "dense"], "are not zero where the mask says so"),

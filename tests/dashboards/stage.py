@@ -90,7 +90,7 @@ class Troupe:
             digest = self.artifacts.put(f"ONNX of {model} cut by {ratio}".encode())
             lineage = self.script.put({"kind": "lineage/v1", "dense": twin, "ratio": ratio})
             refs = {"model": digest, "parent": twin, "data": self.data, "lineage": lineage}
-            recipe = {"method": "channels", "ratio": ratio}
+            recipe = {"name": "channels", "steps": "prune channels", "ratio": ratio}
             self.script.record("model.pruned", "ada", refs, run=f"{model}-1", recipe=recipe)
             verdict = self.judge(digest, twin, table, kept=kept, latency=latency)
             if ratio == "0.5":

@@ -17,7 +17,7 @@ pytestmark = [
 
 TOLD = {
     "fleet": ("Needs somebody", "rolled back", "awaiting approval", "grace"),
-    "model": ("What pruning cost", "train longer", "Rejected candidates, with every reason", "method channels"),
+    "model": ("What pruning cost", "train longer", "Rejected candidates, with every reason", "steps prune channels"),
     "monitoring": ("alarm at 100", "certified at most 3.06 %", "Blind to concept shift without labels"),
     "releases": ("there is no earlier one to return to", "release.rolled_back", "twin disagreement"),
     "audit_trail": ("self-signed only", "Verify now", "hashes lead from their leaf to the root"),

@@ -1,5 +1,8 @@
+from dataclasses import replace
+
 import pytest
 import torch
+from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import training, weights
@@ -61,11 +64,93 @@ def test_a_last_batch_of_one_row_is_no_stop_for_batch_normalisation():
     training.fit(networks.plain(), networks.separable(rows=17), epochs=1, seed=0, schedule=SCHEDULE)
 
 
-def test_a_loss_that_is_no_number_names_its_epoch():
-    split = networks.separable()
+def test_a_loss_that_is_no_number_names_its_place_and_the_weights_are_put_back():
+    split = networks.separable(rows=48)
     split.x[0, 0, 0, 0] = float("nan")
-    with pytest.raises(InvalidInputError, match="the loss is nan in epoch 1 of 3"):
-        training.fit(networks.plain(), split, epochs=3, seed=0, schedule=SCHEDULE)
+    model = networks.plain()
+    before = weights.digest(model)
+    with pytest.raises(
+        InvalidInputError, match=r"the loss is nan in epoch 1 of 3, step \d of 3; the weights are those"
+    ):
+        training.fit(model, split, epochs=3, seed=0, schedule=SCHEDULE)
+    assert weights.digest(model) == before
+
+
+class Cliff(nn.Module):
+    """The loss stays a number; its gradient becomes infinite once the weights have moved."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.last = nn.Linear(64, networks.CLASSES)
+        self.register_buffer("calls", torch.zeros((), dtype=torch.int64))
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        y = self.last(x.flatten(1))
+        return y + torch.sqrt((y - y.detach()).abs()) if self.calls > 3 else y
+
+
+def test_a_gradient_that_is_not_finite_is_told_and_buffers_are_put_back_too():
+    model = networks.seeded(Cliff)
+    before = weights.digest(model)
+    with pytest.raises(InvalidInputError, match="the gradient is not finite in epoch 2 of 2, step 1 of 3"):
+        training.fit(model, networks.separable(rows=48), epochs=2, seed=0, schedule=replace(SCHEDULE, bf16=False))
+    assert weights.digest(model) == before
+    assert not model.training
+    assert all(parameter.grad is None for parameter in model.parameters())
+
+
+class Greedy(nn.Module):
+    """Asks for four exabytes once it has learnt a little."""
+
+    def __init__(self, want) -> None:
+        super().__init__()
+        self.last = nn.Linear(64, networks.CLASSES)
+        self.want, self.calls = want, 0
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        self.calls += 1
+        if self.calls > 2:
+            self.want()
+        return self.last(x.flatten(1))
+
+
+@pytest.mark.parametrize("want", [lambda: torch.empty(1 << 60), lambda: bytearray(1 << 62)])
+def test_too_little_memory_says_what_to_lower_and_the_weights_are_put_back(want):
+    model = networks.seeded(lambda: Greedy(want))
+    before = weights.digest(model)
+    with pytest.raises(InvalidInputError, match=r"batches of 16 rows; the weights are those .* Lower `batch_size`"):
+        training.fit(model, networks.separable(), epochs=1, seed=0, schedule=SCHEDULE)
+    assert weights.digest(model) == before
+
+
+def test_other_errors_and_interrupts_pass_as_they_are_and_the_weights_are_put_back():
+    def stumble():
+        raise RuntimeError("mat1 and mat2 shapes cannot be multiplied")
+
+    def interrupt():
+        raise KeyboardInterrupt
+
+    for want, expected in ((stumble, RuntimeError), (interrupt, KeyboardInterrupt)):
+        model = networks.seeded(lambda want=want: Greedy(want))
+        before = weights.digest(model)
+        with pytest.raises(expected):
+            training.fit(model, networks.separable(), epochs=1, seed=0, schedule=SCHEDULE)
+        assert weights.digest(model) == before
+
+
+def test_the_network_is_shown_once_at_the_end_of_the_epoch_asked_for():
+    kept: list[bytes] = []
+    model, split = networks.plain(), networks.separable()
+    training.fit(
+        model,
+        split,
+        epochs=3,
+        seed=0,
+        schedule=SCHEDULE,
+        checkpoint=(3, lambda network: kept.append(weights.dump(network))),
+    )
+    assert kept == [weights.dump(model)]
 
 
 def test_a_pupil_follows_its_teacher_and_the_teacher_stays_as_it_is():

@@ -21,7 +21,7 @@ from pruneguard.errors import InvalidInputError
 from pruneguard.ledger.events import Event
 from pruneguard.ledger.state import GivenVerdict, Waiver
 from pruneguard.pruning import lineage
-from pruneguard.pruning.lineage import Lineage, MaskLineage
+from pruneguard.pruning.lineage import Lineage
 from pruneguard.verdict import Finding, Outcome, Verdict
 
 RESULTS: Mapping[Outcome, str] = {Outcome.PASSED: "PASSED", Outcome.WAIVED: "WARNED"}
@@ -60,57 +60,57 @@ def _statement(subjects: Sequence[Mapping[str, Any]], kind: str, predicate: Mapp
 
 
 def _pruned(selection: Selection, event: Event) -> dict[str, Any]:
-    refs = event.refs
+    refs, name = event.refs, str(event.data["recipe"].get("steps"))
     predicate = {
         "denseModel": words.resource("twin", refs["parent"]),
         "lineage": words.document("lineage", refs["lineage"]),
-        "method": {"name": str(event.data["recipe"].get("method"))},
-        **_told(_lineage(selection, refs["lineage"])),
+        "method": {"name": name},
+        **_told(_lineage(selection, refs["lineage"]), name),
     }
     if isinstance(weights := refs.get("weights"), str):
         predicate["result"] = words.resource("weights after fine-tuning", weights)
     return _statement([words.resource(selection.model, refs["model"])], words.PRUNE_LINEAGE, predicate)
 
 
-def _told(cut: Lineage | MaskLineage | None) -> dict[str, Any]:
+def _told(cut: Lineage | None, name: str) -> dict[str, Any]:
     """What a lineage says; of one that cannot be read, nothing but its digest is attested."""
     if cut is None:
         return {}
-    asked = {"name": cut.method.value, "criterion": cut.criterion, "ratio": cut.ratio, "seed": cut.seed}
-    if isinstance(cut, Lineage):
-        asked |= {"granularity": "channel", "roundTo": cut.round_to}
-        after, layers = cut.pruned_shapes, []
-        for name, shape in cut.shapes.items():
-            layer: dict[str, Any] = {"name": name, "shapeBefore": list(shape), "shapeAfter": list(after[name])}
-            if any(axis is not None for axis in cut.kept[name]):
-                indices = canonical.encode([None if axis is None else list(axis) for axis in cut.kept[name]])
-                layer["keptIndices"] = {"sha256": words.hexadecimal(canonical.digest(indices))}
-            layers.append(layer)
-        masks = {}
-    else:
-        asked |= {"granularity": "weight", "scope": cut.scope}
-        layers = [
-            {
-                "name": name,
-                "shapeBefore": list(mask.shape),
-                "shapeAfter": list(mask.shape),
-                "mask": {"sha256": words.hexadecimal(mask.digest)},
-                "kept": mask.kept,
-            }
-            for name, mask in cut.masks.items()
-        ]
-        masks = {"masks": words.resource("masks", cut.stored)}
-    return {
+    steps = [dict(step) for step in cut.recipe]
+    told: dict[str, Any] = {
         "dense": words.resource("dense weights", cut.dense),
-        "method": asked,
+        "method": {"name": name, "recipe": steps, "ratio": cut.ratio, "seed": cut.seed},
         "sparsity": cut.sparsity,
-        "layers": sorted(layers, key=lambda layer: str(layer["name"])),
+        "removed": {part: {root: list(gone) for root, gone in roots.items()} for part, roots in cut.removed.items()},
+        "layers": [_layer(cut, name) for name in sorted(cut.shapes)],
+        "untouched": dict(cut.untouched),
         "prunedInit": words.resource("weights before fine-tuning", cut.weights),
-        **masks,
     }
+    if cut.start != cut.dense:
+        told["start"] = words.resource("weights that were rewound to", cut.start)
+    if cut.stored is not None:
+        told["masks"] = words.resource("masks", cut.stored)
+    return told
 
 
-def _lineage(selection: Selection, digest: str) -> Lineage | MaskLineage | None:
+def _layer(cut: Lineage, source: str) -> dict[str, Any]:
+    """One tensor of the dense network, and what became of it."""
+    layer: dict[str, Any] = {"name": source, "shapeBefore": list(cut.shapes[source])}
+    name = next((name for name in cut.kept if cut.source(name) == source), None)
+    if name is None:
+        return {**layer, "shapeAfter": None}
+    layer["shapeAfter"] = list(cut.pruned_shapes[name])
+    if name != source:
+        layer["nameAfter"] = name
+    if any(axis is not None for axis in cut.kept[name]):
+        indices = canonical.encode([None if axis is None else list(axis) for axis in cut.kept[name]])
+        layer["keptIndices"] = {"sha256": words.hexadecimal(canonical.digest(indices))}
+    if (mask := cut.masks.get(name)) is not None:
+        layer |= {"mask": {"sha256": words.hexadecimal(mask.digest)}, "kept": mask.kept}
+    return layer
+
+
+def _lineage(selection: Selection, digest: str) -> Lineage | None:
     content = selection.document(digest)
     try:
         return lineage.decode(content) if content is not None else None

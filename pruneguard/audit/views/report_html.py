@@ -1,20 +1,19 @@
 """report.html: what answered, on what grounds, and in what state each control is, on one page without needs."""
 
 from collections.abc import Iterator
-from pathlib import Path
 
 from pruneguard.audit import bundle
 from pruneguard.audit.controls import Row
 from pruneguard.audit.frameworks import Automation
 from pruneguard.audit.views import report_plots as plots
 from pruneguard.audit.views.assessed import NOTICE, Assessed
+from pruneguard.audit.views.drawing import page
 from pruneguard.audit.views.markup import Markup, table, tag
 from pruneguard.audit.views.oscal import token
 from pruneguard.audit.views.story import Course, read, spans
 from pruneguard.ledger.events import Event
 from pruneguard.verdict import Finding, Outcome
 
-STYLE = Path(__file__).with_name("report.css").read_text(encoding="utf-8")
 SHOWN = 40
 """Versions and stretches of traffic that the page lists, the newest; the log holds all."""
 DOCUMENTS_SHOWN = 6
@@ -28,18 +27,8 @@ HALVES = {
 def render(assessed: Assessed) -> bytes:
     """The page, in UTF-8."""
     title = f"{assessed.selection.model}: {assessed.framework.title}"
-    policy = "default-src 'none'; style-src 'unsafe-inline'; img-src 'none'; form-action 'none'"
-    head = tag(
-        "head",
-        Markup('<meta charset="utf-8">'),
-        Markup(f'<meta http-equiv="Content-Security-Policy" content="{policy}">'),
-        Markup('<meta name="viewport" content="width=device-width, initial-scale=1">'),
-        tag("title", title),
-        tag("style", Markup(STYLE)),
-    )
     sections = (_grounds(assessed), _traffic(assessed), _releases(assessed), _controls(assessed), _checking(assessed))
-    body = tag("body", _top(assessed), tag("main", sections), tag("footer", tag("p", NOTICE)))
-    return f"<!doctype html>\n{tag('html', head, body, lang='en')}\n".encode()
+    return page(title, _top(assessed), tag("main", sections), tag("footer", tag("p", NOTICE)))
 
 
 def _top(assessed: Assessed) -> Markup:

@@ -6,6 +6,7 @@ from datetime import datetime
 
 from pruneguard.audit.controls import Row, State, moment
 from pruneguard.audit.frameworks import Framework
+from pruneguard.audit.views.drawing import WIDTH, figure, line
 from pruneguard.audit.views.markup import Markup, joined, tag
 from pruneguard.audit.views.story import Course, Span
 from pruneguard.evidence import Estimate, Measurement, PairedTable
@@ -13,7 +14,7 @@ from pruneguard.policy import Rule
 from pruneguard.statistics import tango_lower, tango_upper
 from pruneguard.verdict import Finding, Outcome
 
-WIDTH, LEFT, RIGHT = 860, 96, 24
+LEFT, RIGHT = 96, 24
 LANES = 12
 """Versions that the timeline draws, the newest."""
 GLYPHS = {
@@ -50,7 +51,7 @@ def timeline(spans: Sequence[Span], courses: Sequence[Course], *, begin: str, at
     parts: list[Markup] = []
     for number, y in rows.items():
         parts.append(tag("text", f"version {number}", x=0, y=y + 15))
-        parts.append(_line("rule", LEFT, y + 22, WIDTH - RIGHT, y + 22))
+        parts.append(line("rule", LEFT, y + 22, WIDTH - RIGHT, y + 22))
     for span in spans:
         if span.number in rows:
             y = rows[span.number]
@@ -75,7 +76,7 @@ def timeline(spans: Sequence[Span], courses: Sequence[Course], *, begin: str, at
             said = f"entry {index}: rolled back to version {event.data['to']}, {event.time}"
             parts.append(tag("circle", tag("title", said), cx=x(event.time), cy=y + 22, r=5, class_="back"))
     parts += _ticks(first, last, height)
-    return _figure(
+    return figure(
         joined(parts),
         height,
         "What answered, and when",
@@ -104,7 +105,7 @@ def gates(course: Course) -> Markup:
         return left + inner * (min(max(value, low), high) - low) / (high - low)
 
     bottom = height - 26
-    parts = [_line("zero", x(0), 4, x(0), bottom), tag("text", "twin", x=x(0), y=height - 10, text_anchor="middle")]
+    parts = [line("zero", x(0), 4, x(0), bottom), tag("text", "twin", x=x(0), y=height - 10, text_anchor="middle")]
     for place, (rule, finding, table) in enumerate(drawn):
         y, alpha, margin = 18 + 26 * place, _alpha(rule), rule.parameters["margin"]
         lower, upper = tango_lower(table, alpha=alpha), tango_upper(table, alpha=alpha)
@@ -114,12 +115,12 @@ def gates(course: Course) -> Markup:
         kind = OUTCOMES[finding.outcome]
         parts += [
             tag("text", rule.measurement.removesuffix(".paired"), x=0, y=y + 4),
-            _line("bar", x(lower), y, x(upper), y),
-            _line("limit", x(-margin), y - 10, x(-margin), y + 10),
+            line("bar", x(lower), y, x(upper), y),
+            line("limit", x(-margin), y - 10, x(-margin), y + 10),
             tag("circle", tag("title", said), cx=x(table.difference), cy=y, r=4.5, class_=f"dot {kind}"),
             tag("text", f"{100 * -margin:g}", x=x(-margin) - 4, y=y + 4, text_anchor="end", class_="soft"),
         ]
-    return _figure(
+    return figure(
         joined(parts),
         height,
         f"Version {course.number} against its dense twin, in points of accuracy on the same rows",
@@ -155,7 +156,7 @@ def states(framework: Framework, rows: Sequence[Row], anchor: dict[str, str]) ->
                 tag("a", title, tag("g", cell, glyph, class_=_class(row.state)), href=f"#{anchor[row.control.id]}")
             )
         y += size * math.ceil(len(members) / per_line) + 8
-    return _figure(
+    return figure(
         joined(parts),
         y,
         "States of the controls, by function",
@@ -184,23 +185,6 @@ def mark(state: State) -> Markup:
 
 def _class(state: State) -> str:
     return state.value
-
-
-def _figure(content: Markup, height: float, title: str, words: str) -> Markup:
-    label = "plot-" + "".join(c if c.isalnum() and c.isascii() else "-" for c in title.lower())
-    drawing = tag(
-        "svg",
-        tag("title", title, id=label),
-        content,
-        viewBox=f"0 0 {WIDTH} {height:g}",
-        role="group",
-        aria_labelledby=label,
-    )
-    return tag("figure", tag("figcaption", tag("strong", title), ". ", words), drawing)
-
-
-def _line(kind: str, x1: float, y1: float, x2: float, y2: float) -> Markup:
-    return tag("line", x1=x1, y1=y1, x2=x2, y2=y2, class_=kind)
 
 
 def _ticks(first: datetime, last: datetime, height: float) -> list[Markup]:
