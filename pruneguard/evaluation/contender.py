@@ -2,39 +2,49 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation.sessions import Session
+from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.workload import Floats
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contender:
-    """A model as it is deployed and as it is attacked: `digest` names `onnx`, `model` is the network it came from."""
+    """A model as it is deployed and as it is attacked: `digest` names `onnx`, `model` is the network it came from.
+
+    `stored_bytes` is the size of the file that its weights are stored in, where there is one beside `onnx`.
+    """
 
     digest: str
     onnx: bytes
     model: nn.Module
+    stored_bytes: int | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Pair:
-    """Candidate and twin with their sessions. A twin that is judged itself stands on both sides and runs once."""
+    """Candidate and twin with their sessions. A twin that is judged itself stands on both sides and runs once.
+
+    `yardstick` keeps what the twin answered; give the same one to all candidates of a twin.
+    """
 
     candidate: Contender
     twin: Contender
     candidate_session: Session
     twin_session: Session
+    yardstick: Yardstick = field(default_factory=Yardstick)
 
     @classmethod
-    def load(cls, candidate: Contender, twin: Contender, *, classes: int) -> "Pair":
+    def load(cls, candidate: Contender, twin: Contender, *, classes: int, yardstick: Yardstick | None = None) -> "Pair":
         """Raises InvalidInputError when an artefact does not load or does not give `classes` logits."""
         first = _session(candidate, classes)
-        return cls(candidate, twin, first, first if candidate.digest == twin.digest else _session(twin, classes))
+        second = first if candidate.digest == twin.digest else _session(twin, classes)
+        return cls(candidate, twin, first, second, yardstick or Yardstick())
 
     @property
     def same(self) -> bool:
@@ -42,8 +52,9 @@ class Pair:
 
     def logits(self, x: Floats) -> tuple[Floats, Floats]:
         """Both answers to the same rows, the candidate's first."""
-        first = self.candidate_session.logits(x)
-        return first, first if self.same else self.twin_session.logits(x)
+        asked = f"logits of {self.twin.digest}"
+        theirs = self.yardstick.once(asked, x, compute=lambda: self.twin_session.logits(x))
+        return theirs if self.same else self.candidate_session.logits(x), theirs
 
 
 def _session(contender: Contender, classes: int) -> Session:

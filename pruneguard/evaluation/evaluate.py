@@ -1,20 +1,46 @@
-"""Candidate and twin on the same rows of one split: everything a policy can ask about a model, measured once."""
+"""Candidate and twin on the same rows of one split: everything a policy can ask about a model, measured once.
+
+Families of measurements stand in the order of their price: what follows from the structure, latency, answers to clean
+rows, to damaged rows, to attacks. A search asks only for what its policy judges and stops at the first certain failure
+(`pruneguard.gates.stopping`); what is left out stands in the evidence with the reason.
+"""
 
 import platform
-from collections.abc import Callable
-from functools import partial
+from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import cached_property, partial
 from importlib.metadata import version
+from typing import TypeAlias
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import attacks, calibration, corruptions, footprint, latency, ood, quality
 from pruneguard.evaluation.contender import Contender, Pair
 from pruneguard.evaluation.domain import Domain
 from pruneguard.evaluation.sessions import NO_ANSWER, predictions
+from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.evidence import Evidence, Measurement
 from pruneguard.reporting import Progress
 from pruneguard.workload import Floats, Snapshot, Split
 
-__all__ = ["Contender", "evaluate"]
+__all__ = ["Contender", "Yardstick", "efficiency", "evaluate"]
+
+Measured: TypeAlias = Mapping[str, Measurement]
+
+ALWAYS = ("efficiency", "quality")
+"""Families that are measured whether a policy asks or not: the monitor, the cards and people read them."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Family:
+    """Measurements that are made together: `name` and whatever is named below it. `lacks` says why there are none."""
+
+    name: str
+    measure: Callable[[], Measured]
+    lacks: Callable[[], str | None] = lambda: None
+
+    def asked(self, wanted: Collection[str] | None) -> bool:
+        below = f"{self.name}."
+        return wanted is None or self.name in ALWAYS or any(w == self.name or w.startswith(below) for w in wanted)
 
 
 def evaluate(
@@ -24,43 +50,151 @@ def evaluate(
     *,
     split: str,
     seed: int,
+    wanted: Collection[str] | None = None,
+    stop: Callable[[Measured], bool] | None = None,
+    yardstick: Yardstick | None = None,
     progress: Progress | None = None,
 ) -> Evidence:
     """Measure the candidate's ONNX artefact against its twin's on the rows of `split`.
 
-    The same seed gives the same evidence, apart from latencies. Logits that are not finite are wrong answers, and
-    whatever cannot be computed from them is NaN. Raises InvalidInputError when an artefact does not load or does not
-    fit the data, or when a twin other than the candidate itself cannot answer: then there is no yardstick.
+    `wanted` names measurements: a family with none of them is left out; None is all that make sense for the data.
+    `stop` is called with everything measured so far after each family, and True ends it there. `yardstick` keeps the
+    twin's answers from one candidate to the next.
+
+    The same seed gives the same evidence, apart from latencies, with a yardstick or without. Logits that are not
+    finite are wrong answers, and whatever cannot be computed from them is NaN. Raises InvalidInputError when an
+    artefact does not load or does not fit the data, or when a twin other than the candidate itself cannot answer:
+    then there is no yardstick.
     """
-    rows = _rows(snapshot, split)
-    domain = Domain.of(snapshot)
-    pair = Pair.load(candidate, twin, classes=snapshot.classes)
-    logits = pair.logits(rows.x)
-    _require_yardstick(pair, logits[1])
-    steps: list[Callable[[], dict[str, Measurement]]] = [
-        partial(quality.measure, *logits, rows, seed=seed),
-        partial(calibration.measure, *logits, rows.y, seed=seed),
-        *(
-            partial(corruptions.measure, pair, rows, domain, family=family, seed=seed)
-            for family in corruptions.families(domain)
-        ),
-        partial(attacks.measure, pair, rows, domain, seed=seed),
-        partial(ood.measure, pair, logits, snapshot.outliers),
-        partial(latency.measure, pair, rows.x, seed=seed),
-        partial(footprint.measure, pair, rows.x, logits[0]),
-    ]
+    case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=yardstick)
+    families = (*_structure(case), *_answers(case), *_damage(case))
+    return _walk(case, families, wanted, stop, progress)
+
+
+def efficiency(
+    candidate: Contender,
+    twin: Contender,
+    snapshot: Snapshot,
+    *,
+    split: str,
+    seed: int,
+    wanted: Collection[str] | None = None,
+    stop: Callable[[Measured], bool] | None = None,
+    progress: Progress | None = None,
+) -> Evidence:
+    """`efficiency.*` alone: size and latency follow from the structure, before a candidate has learnt anything.
+
+    Everything else is as in `evaluate`.
+    """
+    case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=None)
+    later = (replace(each, lacks=lambda: "not trained yet") for each in (*_answers(case), *_damage(case)))
+    return _walk(case, (*_structure(case), *later), wanted, stop, progress)
+
+
+@dataclass(eq=False)
+class _Case:
+    """What is compared, on which rows; computed when a family needs it first."""
+
+    pair: Pair
+    snapshot: Snapshot
+    split: str
+    seed: int
+
+    @classmethod
+    def of(
+        cls,
+        candidate: Contender,
+        twin: Contender,
+        snapshot: Snapshot,
+        *,
+        split: str,
+        seed: int,
+        yardstick: Yardstick | None,
+    ) -> "_Case":
+        if split not in snapshot.splits:
+            raise InvalidInputError(f"there is no split {split!r}; expected one of {sorted(snapshot.splits)}")
+        pair = Pair.load(candidate, twin, classes=snapshot.classes, yardstick=yardstick)
+        case = cls(pair, snapshot, split, seed)
+        pair.logits(case.rows.x[:1])  # artefacts for other rows are refused here, in words
+        return case
+
+    @property
+    def rows(self) -> Split:
+        return self.snapshot.splits[self.split]
+
+    @cached_property
+    def domain(self) -> Domain:
+        return Domain.of(self.snapshot)
+
+    @cached_property
+    def logits(self) -> tuple[Floats, Floats]:
+        """Both answers to all rows, the candidate's first."""
+        logits = self.pair.logits(self.rows.x)
+        _require_yardstick(self.pair, logits[1])
+        return logits
+
+    @cached_property
+    def attackable(self) -> bool:
+        few = self.rows.x[:2]
+        return all(attacks.attackable(each.model, few) for each in (self.pair.candidate, self.pair.twin))
+
+
+def _structure(case: _Case) -> Iterator[Family]:
+    x = case.rows.x
+    yield Family("efficiency", partial(footprint.measure, case.pair, x))
+    for name in latency.BATCHES:
+        yield Family(name, partial(latency.measure, case.pair, x, name=name, seed=case.seed))
+
+
+def _answers(case: _Case) -> Iterator[Family]:
+    rows, outliers, seed = case.rows, case.snapshot.outliers, case.seed
+    none = outliers is None or not len(outliers)
+    yield Family("quality", lambda: quality.measure(*case.logits, rows, seed=seed))
+    yield Family("artifact", lambda: footprint.identity(case.pair.candidate, rows.x, case.logits[0]))
+    yield Family("calibration", lambda: calibration.measure(*case.logits, rows.y, seed=seed))
+    yield Family(
+        "ood",
+        lambda: ood.measure(case.pair, case.logits, outliers),
+        lacks=lambda: "the data have no outliers" if none else None,
+    )
+
+
+def _damage(case: _Case) -> Iterator[Family]:
+    for family in corruptions.families(case.domain):
+        damage = partial(corruptions.measure, case.pair, case.rows, case.domain, family=family, seed=case.seed)
+        yield Family(f"robustness.{family}", damage)
+    for attack in attacks.ATTACKS:
+        yield Family(
+            f"robustness.{attack}",
+            partial(attacks.measure, case.pair, case.rows, case.domain, attack=attack, seed=case.seed),
+            lacks=lambda: None if case.attackable else "no gradient reaches the rows",
+        )
+
+
+def _walk(
+    case: _Case,
+    families: Sequence[Family],
+    wanted: Collection[str] | None,
+    stop: Callable[[Measured], bool] | None,
+    progress: Progress | None,
+) -> Evidence:
     measurements: dict[str, Measurement] = {}
-    for done, step in enumerate(steps, start=1):
-        measurements |= step()
+    left_out: list[str] = []
+    stopped = False
+    for done, family in enumerate(families, start=1):
+        if not family.asked(wanted):
+            left_out.append(f"{family.name}: not asked")
+        elif stopped:
+            left_out.append(f"{family.name}: stopped")
+        elif why := family.lacks():
+            left_out.append(f"{family.name}: {why}")
+        else:
+            measurements |= family.measure()
+            stopped = stop is not None and stop(measurements)
         if progress is not None:
-            progress(done, len(steps))
-    return Evidence(candidate.digest, twin.digest, snapshot.digest, measurements, _context(split, seed, domain))
-
-
-def _rows(snapshot: Snapshot, split: str) -> Split:
-    if split not in snapshot.splits:
-        raise InvalidInputError(f"there is no split {split!r}; expected one of {sorted(snapshot.splits)}")
-    return snapshot.splits[split]
+            progress(done, len(families))
+    context = _context(case) | ({"left out": "; ".join(left_out)} if left_out else {})
+    return Evidence(case.pair.candidate.digest, case.pair.twin.digest, case.snapshot.digest, measurements, context)
 
 
 def _require_yardstick(pair: Pair, logits: Floats) -> None:
@@ -72,11 +206,11 @@ def _require_yardstick(pair: Pair, logits: Floats) -> None:
         )
 
 
-def _context(split: str, seed: int, domain: Domain) -> dict[str, str]:
+def _context(case: _Case) -> dict[str, str]:
     return {
-        "split": split,
-        "seed": str(seed),
-        "rows": "images" if domain.images else "table",
+        "split": case.split,
+        "seed": str(case.seed),
+        "rows": "images" if case.domain.images else "table",
         "attack": f"epsilon {attacks.EPSILON:g} of the spread, {attacks.STEPS} steps, {attacks.ROWS_MAX} rows at most",
         "corruption": f"severities {', '.join(map(str, corruptions.SEVERITIES))}, every row at one of them",
         "latency": "onnxruntime on the CPU, one thread, interleaved with the twin",

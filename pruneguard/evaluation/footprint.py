@@ -1,29 +1,48 @@
-"""What the artefact weighs, and whether it is the network that it was made from."""
+"""What the artefact weighs and what an answer costs, and whether it is the network that it was made from.
+
+All but the last follow from the structure: they are the same before a candidate has learnt anything.
+"""
 
 import numpy as np
 import torch
+from torch import nn
 
 from pruneguard.evaluation.contender import Contender, Pair, device_of, evaluating
 from pruneguard.evaluation.estimates import exact, unknown
+from pruneguard.evaluation.macs import multiply_accumulates
 from pruneguard.evaluation.sessions import probabilities
 from pruneguard.evidence import Estimate, Measurement
 from pruneguard.workload import Floats
 
 
-def measure(pair: Pair, x: Floats, logits: Floats) -> dict[str, Measurement]:
-    """`efficiency.size_*` of the ONNX files, `efficiency.parameter*` of the networks, and `artifact.deviation`.
+def measure(pair: Pair, x: Floats) -> dict[str, Measurement]:
+    """`efficiency.size_*` of the ONNX files, the rest of `efficiency.*` but latencies of the networks.
 
-    `logits` are those of the candidate's ONNX file on the rows `x`.
+    `x` are rows of their input, of which the first is answered to count `efficiency.macs_ratio`. The stored size is
+    measured where the candidate says it.
     """
-    size, twin_size = len(pair.candidate.onnx), len(pair.twin.onnx)
-    parameters, twin_parameters = _parameters(pair.candidate), _parameters(pair.twin)
-    return {
+    candidate, twin = pair.candidate, pair.twin
+    size, parameters, twin_parameters = len(candidate.onnx), _parameters(candidate.model), _parameters(twin.model)
+    macs, twin_macs = (multiply_accumulates(contender.model, x[:1]) for contender in (candidate, twin))
+    measured = {
         "efficiency.size_bytes": exact(size, n=1, unit="By"),
-        "efficiency.size_ratio": exact(size / twin_size, n=1),
+        "efficiency.size_ratio": _ratio(size, len(twin.onnx)),
         "efficiency.parameters": exact(parameters, n=1),
-        "efficiency.parameter_ratio": exact(parameters / twin_parameters, n=1) if twin_parameters else unknown(n=1),
-        "artifact.deviation": deviation(pair.candidate, x, logits),
+        "efficiency.parameter_ratio": _ratio(parameters, twin_parameters),
+        "efficiency.nonzero_ratio": _ratio(_nonzero(candidate.model), twin_parameters),
+        "efficiency.macs_ratio": _ratio(macs, twin_macs),
     }
+    if candidate.stored_bytes is not None:
+        measured |= {
+            "efficiency.stored_bytes": exact(candidate.stored_bytes, n=1, unit="By"),
+            "efficiency.stored_ratio": _ratio(candidate.stored_bytes, _weight_bytes(twin.model)),
+        }
+    return dict(measured)
+
+
+def identity(contender: Contender, x: Floats, logits: Floats) -> dict[str, Measurement]:
+    """`artifact.deviation`; `logits` are those of the contender's ONNX file on the rows `x`."""
+    return {"artifact.deviation": deviation(contender, x, logits)}
 
 
 def deviation(candidate: Contender, x: Floats, logits: Floats, *, batch: int = 256) -> Estimate:
@@ -38,5 +57,18 @@ def deviation(candidate: Contender, x: Floats, logits: Floats, *, batch: int = 2
     return exact(worst, n=len(x)) if np.isfinite(worst) else unknown(n=len(x))
 
 
-def _parameters(contender: Contender) -> int:
-    return sum(parameter.numel() for parameter in contender.model.parameters())
+def _ratio(ours: int, theirs: int) -> Estimate:
+    return exact(ours / theirs, n=1) if theirs else unknown(n=1)
+
+
+def _parameters(model: nn.Module) -> int:
+    return sum(parameter.numel() for parameter in model.parameters())
+
+
+def _nonzero(model: nn.Module) -> int:
+    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+
+
+def _weight_bytes(model: nn.Module) -> int:
+    """Everything a file of weights holds: parameters and buffers, a shared one once."""
+    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))

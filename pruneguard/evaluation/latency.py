@@ -15,7 +15,7 @@ from pruneguard.evaluation.sessions import Session
 from pruneguard.evidence import Estimate, Measurement
 from pruneguard.workload import Floats
 
-BATCHES = {1: "efficiency.latency_ratio", 64: "efficiency.latency_ratio_b64"}
+BATCHES = {"efficiency.latency_ratio": 1, "efficiency.latency_ratio_b64": 64}
 SECONDS_MAX = 0.8
 """Time for one batch size, warm-up included; slow models take the few rounds that they need at least."""
 
@@ -24,15 +24,16 @@ _SAMPLE_S = 0.0005  # a shorter sample measures the clock
 _RESAMPLES = 2000
 
 
-def measure(pair: Pair, rows: Floats, *, seed: int) -> dict[str, Measurement]:
-    """`efficiency.latency_ratio` (one row) and `efficiency.latency_ratio_b64`: below 1 the candidate is faster.
+def measure(pair: Pair, rows: Floats, *, name: str, seed: int) -> dict[str, Measurement]:
+    """`efficiency.latency_ratio` (one row) or `efficiency.latency_ratio_b64`: below 1 the candidate is faster.
 
     Median over the twin's median, one thread; candidate and twin take turns, and turns at who goes first. The
     interval is a 95 % percentile bootstrap over rounds; `n` is the number of rounds. The twin itself is not timed.
     """
     if pair.same:
-        return dict.fromkeys(BATCHES.values(), exact(1.0, n=0))
-    return {name: _ratio(pair, _batch(rows, size), seed=seed) for size, name in BATCHES.items()}
+        return {name: exact(1.0, n=0)}
+    taken = rounds(pair.candidate_session, pair.twin_session, _batch(rows, BATCHES[name]))
+    return {name: ratio_of_medians(taken, seed=seed)}
 
 
 def rounds(candidate: Session, twin: Session, batch: Floats) -> npt.NDArray[np.float64]:
@@ -56,10 +57,6 @@ def ratio_of_medians(taken: npt.NDArray[np.float64], *, seed: int) -> Estimate:
     low, high = np.quantile(medians[:, 0] / medians[:, 1], [0.025, 0.975])
     ours, theirs = np.median(taken, axis=0)
     return Estimate(float(ours / theirs), float(low), float(high), len(taken))
-
-
-def _ratio(pair: Pair, batch: Floats, *, seed: int) -> Estimate:
-    return ratio_of_medians(rounds(pair.candidate_session, pair.twin_session, batch), seed=seed)
 
 
 def _batch(rows: Floats, size: int) -> Floats:

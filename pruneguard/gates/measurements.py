@@ -35,6 +35,10 @@ _COUNTS = {
     "efficiency.size_ratio": "bytes of the ONNX file over the twin's",
     "efficiency.parameters": "parameters",
     "efficiency.parameter_ratio": "parameters over the twin's",
+    "efficiency.nonzero_ratio": "parameters that are not zero over the twin's parameters, zero or not",
+    "efficiency.macs_ratio": "multiply-accumulates of one row over the twin's; by zero too, as dense kernels do",
+    "efficiency.stored_bytes": "bytes of the file of coded weights, where there is one beside the ONNX file",
+    "efficiency.stored_ratio": "bytes of that file over the bytes of the twin's weights",
 }
 _SHARES = {
     "data.missing": "share of values that are missing",

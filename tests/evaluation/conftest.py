@@ -7,6 +7,7 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from pruneguard import canonical
+from pruneguard.evaluation import latency
 from pruneguard.evaluation.contender import Contender, Pair
 from pruneguard.pruning.export import to_onnx
 from pruneguard.workload import Snapshot, Split
@@ -41,6 +42,12 @@ def candidate(digits) -> Contender:
 @pytest.fixture(scope="session")
 def pair(candidate, twin) -> Pair:
     return Pair.load(candidate, twin, classes=10)
+
+
+@pytest.fixture
+def quick(monkeypatch):
+    """Latency by a few rounds, where a test is not about it."""
+    monkeypatch.setattr(latency, "SECONDS_MAX", 0.01)
 
 
 def contender(model: nn.Module, snapshot: Snapshot) -> Contender:

@@ -89,11 +89,32 @@ def test_each_model_is_attacked_through_its_own_gradients():
     first, second = linear([[40.0, -40.0], [0.0, 0.0]]), linear([[0.0, 0.0], [40.0, -40.0]])
     assert accuracy(first, x, y) == accuracy(second, x, y) == 1
     domain = Domain(low=-1.0, high=1.0, images=False, mean=np.zeros(2, "f4"), spread=np.ones(2, "f4"))
-    found = attacks.measure(Pair.load(first, second, classes=2), Split(x, y), domain, seed=0)
-    assert found == dict.fromkeys(("robustness.fgsm.paired", "robustness.pgd.paired"), PairedTable(0, 0, 0, 40))
+    for attack in ("fgsm", "pgd"):
+        found = attacks.measure(Pair.load(first, second, classes=2), Split(x, y), domain, attack=attack, seed=0)
+        assert found == {f"robustness.{attack}.paired": PairedTable(0, 0, 0, 40)}
 
 
 def test_many_rows_are_sampled(pair, digits, monkeypatch):
     monkeypatch.setattr(attacks, "ROWS_MAX", 50)
-    found = attacks.measure(pair, digits.gate, Domain.of(digits), seed=0)
-    assert {table.n for table in found.values()} == {50}
+    (found,) = attacks.measure(pair, digits.gate, Domain.of(digits), attack="fgsm", seed=0).values()
+    assert found.n == 50
+
+
+class Tokens(nn.Module):
+    """A network whose rows are token ids."""
+
+    def __init__(self):
+        super().__init__()
+        self.embedding = nn.Embedding(8, 4)
+        self.out = nn.Linear(4, 2)
+
+    def forward(self, x):
+        return self.out(self.embedding(x.long()).mean(1))
+
+
+def test_rows_that_no_gradient_reaches_are_not_attackable(digits, twin):
+    ids = np.zeros((2, 5), np.float32)
+    assert not attacks.attackable(Tokens(), ids)
+    assert not attacks.attackable(Tokens().requires_grad_(False), ids)
+    assert attacks.attackable(twin.model, digits.gate.x[:2])
+    assert attacks.attackable(nn.Linear(5, 2).requires_grad_(False), ids)

@@ -3,19 +3,24 @@ from dataclasses import replace
 
 import numpy as np
 import pytest
+import torch
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import latency
-from pruneguard.evaluation.evaluate import Contender, evaluate
+from pruneguard.evaluation.evaluate import Contender, efficiency, evaluate
 from pruneguard.evidence import Estimate, Evidence, PairedTable
+from pruneguard.workload import Snapshot, Split
+from tests.evaluation.conftest import contender
 from tests.evaluation.small import linear, table
+from tests.evaluation.test_attacks import Tokens
 
 NAMES = {
     "quality": "accuracy twin_accuracy paired flips flips_to_wrong flips_to_right divergence",
     "calibration": "ece twin_ece ece_increase brier brier_increase",
     "robustness": "noise.paired blur.paired contrast.paired fgsm.paired pgd.paired",
     "ood": "auroc twin_auroc auroc_drop energy_auroc twin_energy_auroc energy_auroc_drop",
-    "efficiency": "latency_ratio latency_ratio_b64 size_bytes size_ratio parameters parameter_ratio",
+    "efficiency": (
+        "latency_ratio latency_ratio_b64 size_bytes size_ratio parameters parameter_ratio nonzero_ratio macs_ratio"
+    ),
     "artifact": "deviation",
 }
 
@@ -99,11 +104,6 @@ SEPARATING = [[-4.0, 4.0], [0.0, 0.0], [4.0, -4.0]]
 BROKEN = [[np.nan, 4.0], [0.0, 0.0], [4.0, -4.0]]
 
 
-@pytest.fixture
-def quick(monkeypatch):
-    monkeypatch.setattr(latency, "SECONDS_MAX", 0.01)
-
-
 def test_a_candidate_that_answers_nan_is_right_nowhere_and_proves_nothing(quick):
     found = evaluate(linear(BROKEN), linear(SEPARATING), table(), split="gate", seed=0)
     assert found.get("quality.accuracy").value == 0
@@ -142,3 +142,120 @@ def test_a_model_for_other_rows_is_refused(twin):
 def test_bytes_that_are_no_model_are_refused(twin, digits):
     with pytest.raises(InvalidInputError, match="not a model"):
         evaluate(Contender("sha256:0", b"junk", twin.model), twin, digits, split="gate", seed=0)
+
+
+# -- in stages ----------------------------------------------------------------------------------------------------
+
+FAMILIES = [
+    *("efficiency", "efficiency.latency_ratio", "efficiency.latency_ratio_b64"),
+    *("quality", "artifact", "calibration", "ood"),
+    *("robustness.noise", "robustness.scaling", "robustness.missing", "robustness.fgsm", "robustness.pgd"),
+]
+
+
+def left_out(evidence):
+    return dict(each.split(": ") for each in evidence.context["left out"].split("; "))
+
+
+def families(evidence):
+    """Which families the evidence speaks of, in the order of its measurements."""
+    names = (name for name in evidence.measurements if ".slice." not in name)
+    return list(dict.fromkeys(max((f for f in FAMILIES if n.startswith(f)), key=len) for n in names))
+
+
+@pytest.fixture
+def separating():
+    return linear(SEPARATING)
+
+
+@pytest.fixture
+def inferior():
+    return linear([[-4.0, 4.0], [4.0, 0.0], [4.0, -4.0]])
+
+
+def test_only_what_is_wanted_is_measured_and_weight_and_quality_always(quick, inferior, separating):
+    wanted = ["calibration.ece", "robustness.fgsm.paired", "efficiency.latency_ratio_b64", "data.leakage"]
+    found = evaluate(inferior, separating, table(), split="gate", seed=0, wanted=wanted)
+    kept = {"efficiency", "efficiency.latency_ratio_b64", "quality", "calibration", "robustness.fgsm"}
+    assert set(families(found)) == kept
+    assert left_out(found) == dict.fromkeys([f for f in FAMILIES if f not in kept], "not asked")
+    whole = evaluate(inferior, separating, table(), split="gate", seed=0)
+    for name, measured in found.measurements.items():
+        assert "latency" in name or whole.get(name) == measured
+
+
+def test_the_cheap_families_come_first_and_a_stop_ends_the_rest(quick, inferior, separating):
+    outliers = np.ones((9, 3), np.float32)
+    seen = []
+    found = evaluate(
+        inferior,
+        separating,
+        table(outliers=outliers),
+        split="gate",
+        seed=0,
+        stop=lambda measured: seen.append(len(measured)) or "quality.paired" in measured,
+    )
+    assert families(found) == FAMILIES[:4]
+    assert left_out(found) == dict.fromkeys(FAMILIES[4:], "stopped")
+    assert seen == sorted(set(seen))
+    assert len(seen) == 4
+    whole = evaluate(inferior, separating, table(outliers=outliers), split="gate", seed=0, stop=lambda measured: False)
+    assert families(whole) == FAMILIES
+    assert "left out" not in whole.context
+
+
+def test_progress_ends_where_the_evaluation_was_stopped(quick, inferior, separating):
+    told = []
+    evaluate(
+        inferior,
+        separating,
+        table(),
+        split="gate",
+        seed=0,
+        stop=lambda measured: True,
+        progress=lambda done, total: told.append((done, total)),
+    )
+    assert told[-1] == (len(FAMILIES), len(FAMILIES))
+
+
+def test_efficiency_is_measured_before_anything_is_learnt(quick, separating):
+    untrained = linear([[math.nan, 0.0], [0.0, 0.0], [0.0, 0.0]])
+    found = efficiency(untrained, separating, table(), split="gate", seed=0)
+    assert families(found) == FAMILIES[:3]
+    assert left_out(found) == dict.fromkeys(FAMILIES[3:], "not trained yet")
+    assert (found.subject, found.twin) == (untrained.digest, separating.digest)
+
+
+def test_tokens_are_measured_and_not_attacked(quick, monkeypatch):
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = Tokens().eval()
+    rng = np.random.default_rng(0)
+
+    def split(rows):
+        return Split(rng.integers(0, 8, (rows, 5)).astype(np.float32), np.arange(rows) % 2)
+
+    ids = Snapshot(split(60), split(30), split(30), classes=2, bounds=(0, 7))
+    tokens = contender(model, ids)
+    found = evaluate(tokens, tokens, ids, split="gate", seed=0)
+    assert families(found) == [f for f in FAMILIES[:-2] if f != "ood"]
+    assert left_out(found) == {
+        "ood": "the data have no outliers",
+        "robustness.fgsm": "no gradient reaches the rows",
+        "robustness.pgd": "no gradient reaches the rows",
+    }
+
+
+def test_weights_that_are_zero_are_no_sparsity_of_parameters(quick, separating):
+    found = evaluate(linear([[4.0, 0.0], [0.0, 0.0], [1.0, 0.0]]), separating, table(), split="gate", seed=0)
+    assert found.get("efficiency.parameter_ratio").value == 1
+    assert found.get("efficiency.nonzero_ratio").value == 2 / 6
+    assert found.get("efficiency.macs_ratio").value == 1
+
+
+def test_the_stored_size_is_measured_where_there_is_a_stored_file(quick, separating):
+    stored = replace(separating, digest="sha256:1", stored_bytes=6)
+    found = efficiency(stored, separating, table(), split="gate", seed=0)
+    assert found.get("efficiency.stored_bytes") == Estimate(6, 6, 6, 1, "By")
+    assert found.get("efficiency.stored_ratio").value == 6 / (6 * 4)
+    assert efficiency(separating, separating, table(), split="gate", seed=0).get("efficiency.stored_bytes") is None

@@ -1,0 +1,93 @@
+"""What a search tells people: every candidate tried, whether it passed, and why."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from pruneguard.evidence import PairedTable
+from pruneguard.lifecycle import Attempt, Job, choose, nearest, result
+from pruneguard.manifest import Objective
+from pruneguard.plots import Fate, Shown, candidates_page
+from pruneguard.policy import Policy
+from pruneguard.statistics import tango_lower, tango_upper
+from pruneguard.verdict import Outcome
+
+OBJECTIVES = {
+    Objective.SPARSITY: "weights left",
+    Objective.LATENCY: "time of an answer",
+    Objective.SIZE: "bytes stored",
+}
+_ALPHA = 0.05
+
+
+def shown(job: Job, attempts: Sequence[Attempt]) -> list[Shown]:
+    """The candidates in the order in which they were tried, each with what the plot and the table say of it."""
+    chosen = choose(job, attempts)
+    return [_shown(job, tried, chosen=tried is chosen) for tried in attempts]
+
+
+def page(job: Job, attempts: Sequence[Attempt]) -> bytes:
+    """A page of its own, with the figure and the table."""
+    objective = OBJECTIVES[job.manifest.objective]
+    chosen = choose(job, attempts)
+    best = f"Chosen: {chosen.trial.words}." if chosen else "No candidate passed."
+    return candidates_page(
+        shown(job, attempts),
+        title=f"{job.manifest.model}: {len(attempts)} candidates under policy {job.policy.name} {job.policy.version}",
+        words=f"Run {job.run}, on the gate split. {best} Shares are of the dense twin's.",
+        objective=objective,
+        accuracy="accuracy minus the twin's",
+        margin=_margin(job.policy),
+    )
+
+
+def outline(job: Job, attempts: Sequence[Attempt]) -> dict[str, Any]:
+    """The same as a JSON document, for programs."""
+    chosen, near = choose(job, attempts), nearest(job, attempts)
+    return {
+        "run": job.run,
+        "model": job.manifest.model,
+        "objective": job.manifest.objective.value,
+        "chosen": None if chosen is None or chosen.candidate is None else _trial(chosen),
+        "nearest": None if chosen is not None or near is None else _trial(near),
+        "full_evaluations": sum(result(job, tried).full for tried in attempts),
+        "candidates": [
+            {**_trial(tried), "outcome": each.outcome.value, "objective": each.objective, "why": each.reason}
+            | {"accuracy_difference": each.accuracy, "low": each.low, "high": each.high}
+            for tried, each in zip(attempts, shown(job, attempts), strict=True)
+        ],
+    }
+
+
+def _trial(tried: Attempt) -> dict[str, Any]:
+    digest = None if tried.candidate is None else tried.candidate.digest
+    return {"recipe": tried.trial.recipe, "ratio": tried.trial.ratio, "model": digest}
+
+
+def _shown(job: Job, tried: Attempt, *, chosen: bool) -> Shown:
+    found = result(job, tried)
+    fate = Fate.CHOSEN if chosen else Fate.PASSED if found.passed else Fate.REFUSED if found.full else Fate.STOPPED
+    table = None if tried.evidence is None else tried.evidence.get("quality.paired")
+    paired = table if isinstance(table, PairedTable) and table.n else None
+    return Shown(
+        tried.trial.recipe,
+        tried.trial.ratio,
+        found.objective,
+        None if paired is None else paired.difference,
+        None if paired is None else tango_lower(paired, alpha=_ALPHA),
+        None if paired is None else tango_upper(paired, alpha=_ALPHA),
+        fate,
+        _reason(tried),
+    )
+
+
+def _reason(tried: Attempt) -> str:
+    if tried.verdict is None:
+        return tried.reason or ""
+    told = [f for f in tried.verdict.objections if f.outcome is not Outcome.NO_EVIDENCE] or tried.verdict.objections
+    return "; ".join(f"{finding.rule}: {finding.observed}, required {finding.required}" for finding in told)
+
+
+def _margin(policy: Policy) -> float | None:
+    """What the policy's rule about clean rows asks of the lower end of an interval."""
+    rules = [rule for rule in policy.rules if rule.measurement == "quality.paired" and "margin" in rule.parameters]
+    return -min(rule.parameters["margin"] for rule in rules) if rules else None
