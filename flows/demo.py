@@ -114,17 +114,17 @@ def made(outcome: Outcome) -> list[Check]:
     """Steps 1 to 4, as the table tells them."""
     data = outcome.data
     failed, leaked = (getattr(data.get(name), "value", 1.0) for name in ("data.expectations_failed", "data.leakage"))
-    accuracy = outcome.attempts[0].evidence.get("quality.twin_accuracy")
-    twin = accuracy.value if isinstance(accuracy, Estimate) else 0.0
-    rejected = [a for a in outcome.attempts if not a.verdict.passed]
-    chosen = f"{outcome.chosen.ratio:.0%} of the channels" if outcome.chosen else "none"
+    measured = (tried.evidence.get("quality.twin_accuracy") for tried in outcome.attempts if tried.evidence)
+    twin = next((accuracy.value for accuracy in measured if isinstance(accuracy, Estimate)), 0.0)
+    rejected = [tried for tried in outcome.attempts if not tried.passed]
+    chosen = outcome.chosen.trial.words if outcome.chosen else "none"
     return [
         Check("1 admit", failed == leaked == 0, f"{failed:g} expectations failed, {leaked:.1%} leaked"),
         Check("2 train", twin >= 0.98, f"dense twin {twin:.1%} on the gate split, 98 % or more expected"),
         Check(
             "3 search",
             bool(rejected) and outcome.chosen is not None,
-            f"{len(outcome.attempts)} candidates, {len(rejected)} rejected; sparsest that passes: {chosen}",
+            f"{len(outcome.attempts)} candidates, {len(rejected)} rejected; smallest that passes: {chosen}",
         ),
         Check("4 judge", outcome.passed, verdict_line(outcome)),
     ]

@@ -3,8 +3,9 @@
 prefect deploy flows.retrain_and_prune.retrain_and_prune     # a module path; a file path would load a second copy
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass
+import json
+import time
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 import torch
@@ -13,17 +14,20 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.engine import engine
 from policies.document import load_policy
-from pruneguard import home, lifecycle
+from pruneguard import files, home, lifecycle, searched
 from pruneguard.cli.terminal import Terminal
-from pruneguard.evaluation.evaluate import Contender
+from pruneguard.evaluation.contender import Contender
+from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.evidence import Evidence
 from pruneguard.ledger.keys import Signer, load_signer
 from pruneguard.ledger.ledger import Recorded
-from pruneguard.lifecycle import Attempt, Job
+from pruneguard.lifecycle import Attempt, Job, Twin
 from pruneguard.manifest import load_manifest
 from pruneguard.reporting import listener
+from pruneguard.search import Trial, next_trial, remaining
 from pruneguard.settings import Settings, load_settings
 from pruneguard.verdict import Finding, Verdict
+from pruneguard.verdict import Outcome as FindingOutcome
 from pruneguard.workload import load
 
 
@@ -33,11 +37,11 @@ class Outcome:
 
     job: Job
     data: Evidence
-    twin: Contender
+    twin: Twin
     attempts: tuple[Attempt, ...]
     chosen: Attempt | None
-    verdict: Verdict | None
-    proposed: tuple[int, ...]
+    verdict: Verdict | None = None
+    proposed: tuple[int, ...] = ()
 
     @property
     def passed(self) -> bool:
@@ -47,32 +51,49 @@ class Outcome:
 @flow(name="retrain-and-prune", validate_parameters=False)
 def retrain_and_prune(manifest: str, key: str | None = None) -> Outcome:
     """Admit, train, search, judge, propose. What follows needs somebody else's signature."""
-    settings = load_settings()
-    passphrase = settings.passphrase.get_secret_value().encode()
-    signer = load_signer(Path(key) if key else settings.keys_dir / "ada.key", passphrase=passphrase)
-    outcome = walk(begin(Path(manifest), settings, signer))
+    outcome = walk(started(manifest, key))
     lifecycle.finish(outcome.job, "proposed" if outcome.passed else "nothing passed")
     return outcome
 
 
+@flow(name="search", validate_parameters=False)
+def search_only(manifest: str, key: str | None = None) -> Outcome:
+    """Admit, train, search. The release split stays closed and the run open: `retrain_and_prune` goes on from here."""
+    return search(started(manifest, key))
+
+
+def started(manifest: str, key: str | None) -> Job:
+    settings = load_settings()
+    passphrase = settings.passphrase.get_secret_value().encode()
+    signer = load_signer(Path(key) if key else settings.keys_dir / "ada.key", passphrase=passphrase)
+    return begin(Path(manifest), settings, signer)
+
+
 def walk(job: Job) -> Outcome:
     """The runbook, for this flow and for any that goes on from here."""
+    found = search(job)
+    data, twin, chosen = found.data, found.twin, found.chosen
+    listener.get().step("4 judge: the final verdict, on rows that the search never saw")
+    first = needs_twin(job)
+    fallback = propose_twin(job, twin, data) if first else ()
+    # A pruned version with nothing to fall back to is not proposed, and needs no look at the release rows.
+    candidate = chosen.candidate if chosen and (fallback or not first) else None
+    verdict = judge(job, candidate, twin, data) if candidate else None
+    proposed = (*fallback, *propose(job, candidate, verdict)) if candidate and verdict and verdict.passed else fallback
+    return replace(found, verdict=verdict, proposed=proposed)
+
+
+def search(job: Job) -> Outcome:
+    """Steps 1 to 3: what the policy lets pass, seen on the gate split."""
     report = listener.get()
     try_gates(job)
     report.step("1 admit: what are the data?")
     data = admit(job)
     report.step("2 train: the dense twin")
     twin = train(job)
-    report.step("3 search: the sparsest candidate that the policy lets pass")
-    attempts = tuple(attempt(job, twin, data, ratio) for ratio in job.manifest.ratios)
-    chosen = lifecycle.choose(attempts)
-    report.step("4 judge: the final verdict, on rows that the search never saw")
-    first = needs_twin(job)
-    fallback = propose_twin(job, twin, data) if first else ()
-    # A pruned version with nothing to fall back to is not proposed, and needs no look at the release rows.
-    verdict = judge(job, chosen, twin, data) if chosen and (fallback or not first) else None
-    proposed = (*fallback, *propose(job, chosen, verdict)) if chosen and verdict and verdict.passed else fallback
-    return Outcome(job, data, twin, attempts, chosen, verdict, proposed)
+    report.step("3 search: the smallest candidate that the policy lets pass")
+    attempts = try_candidates(job, twin, data)
+    return Outcome(job, data, twin, attempts, lifecycle.choose(job, attempts))
 
 
 @task(cache_policy=NO_CACHE)
@@ -88,6 +109,7 @@ def begin(manifest: Path, settings: Settings, signer: Signer) -> Job:
         ledger=home.open_ledger(settings),
         artifacts=home.artifacts(settings),
         signer=signer,
+        reports=settings.searches,
         watts_per_core=settings.watts_per_core,
     )
 
@@ -107,35 +129,61 @@ def admit(job: Job) -> Evidence:
 
 
 @task(cache_policy=NO_CACHE)
-def train(job: Job) -> Contender:
+def train(job: Job) -> Twin:
     return lifecycle.train(job)
 
 
-@task(cache_policy=NO_CACHE, task_run_name="attempt-{ratio}")
-def attempt(job: Job, twin: Contender, data: Evidence, ratio: float) -> Attempt:
-    tried = lifecycle.attempt(job, twin, data, ratio=ratio)
-    tell(f"{ratio:.0%} of the {job.manifest.method.parts}, {lifecycle.accuracy(tried.evidence):.1f} %", tried.verdict)
+def try_candidates(job: Job, twin: Twin, data: Evidence) -> tuple[Attempt, ...]:
+    """Try candidates until no better one can pass, and leave a picture of all of them."""
+    space, yardstick, say = lifecycle.space(job, twin), Yardstick(), listener.get().say
+    attempts: list[Attempt] = []
+    began = time.monotonic()
+    while (trial := next_trial(space, results := [lifecycle.result(job, tried) for tried in attempts])) is not None:
+        if attempts:
+            least, most = remaining(space, results)
+            each = (time.monotonic() - began) / len(attempts)
+            say(f"{len(attempts)} tried, {least} to {most} to come: about {each * least:.0f} to {each * most:.0f} s")
+        attempts.append(attempt(job, twin, data, trial, yardstick))
+    say(f"every candidate, and why: {picture(job, attempts)}")
+    return tuple(attempts)
+
+
+def picture(job: Job, attempts: list[Attempt]) -> Path:
+    """Draw every candidate, passed or not, and say where."""
+    path = job.reports / f"{job.run}.html"
+    with files.appearing(path, replace=True) as partial:
+        partial.write_bytes(searched.page(job, attempts))
+    return path
+
+
+@task(cache_policy=NO_CACHE, task_run_name="attempt-{trial.recipe}-{trial.ratio}")
+def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yardstick) -> Attempt:
+    tried = lifecycle.attempt(job, twin, data, trial, yardstick)
+    if tried.verdict is None or tried.evidence is None:
+        listener.get().say(f"{trial.words}: no network; {tried.reason}")
+    else:
+        tell(f"{trial.words}, {lifecycle.accuracy(tried.evidence):.1f} %", tried.verdict)
     return tried
 
 
 @task(cache_policy=NO_CACHE)
-def judge(job: Job, chosen: Attempt, twin: Contender, data: Evidence) -> Verdict:
-    evidence, verdict = lifecycle.judge(job, chosen.candidate, twin, data)
+def judge(job: Job, chosen: Contender, twin: Twin, data: Evidence) -> Verdict:
+    evidence, verdict = lifecycle.judge(job, chosen, twin.contender, data)
     tell(f"the candidate, {lifecycle.accuracy(evidence):.1f} %", verdict, every=True)
     return verdict
 
 
 @task(cache_policy=NO_CACHE)
-def propose_twin(job: Job, twin: Contender, data: Evidence) -> tuple[int, ...]:
+def propose_twin(job: Job, twin: Twin, data: Evidence) -> tuple[int, ...]:
     """A model's first release is its dense twin: what a pruned version can fall back to."""
-    evidence, verdict = lifecycle.judge(job, twin, twin, data)
+    evidence, verdict = lifecycle.judge(job, twin.contender, twin.contender, data)
     tell(f"the dense twin, {lifecycle.accuracy(evidence):.1f} %", verdict)
-    return (_number(lifecycle.propose(job, twin, verdict)),) if verdict.passed else ()
+    return (_number(lifecycle.propose(job, twin.contender, verdict)),) if verdict.passed else ()
 
 
 @task(cache_policy=NO_CACHE)
-def propose(job: Job, chosen: Attempt, verdict: Verdict) -> tuple[int, ...]:
-    return (_number(lifecycle.propose(job, chosen.candidate, verdict)),)
+def propose(job: Job, chosen: Contender, verdict: Verdict) -> tuple[int, ...]:
+    return (_number(lifecycle.propose(job, chosen, verdict)),)
 
 
 def needs_twin(job: Job) -> bool:
@@ -170,29 +218,50 @@ def wording(evidence: Evidence, prefix: str) -> str:
     return ", ".join(parts)
 
 
-def main(manifest: Path, settings: Settings, *, key: Path) -> int:
-    """`pruneguard run`: 0 when a release is proposed, 1 when no candidate passed."""
+def main(manifest: Path, settings: Settings, *, key: Path, release: bool = True, machine: bool = False) -> int:
+    """`pruneguard run` and, without `release`, `pruneguard search`: 0 when a candidate passed, 1 when none did.
+
+    `machine` prints one JSON document at the end, and the story to the standard error.
+    """
     home.open_ledger(settings, verify=True).close()  # an edited ledger stops here, before any work
     document = load_manifest(manifest)  # so do most mistakes: the engine takes seconds to start
     load_policy(document.policy, relative_to=document.path.parent)
     load(document.workload_file, document.workload_class)
-    with Terminal() as terminal, engine():
+    with Terminal(stderr=machine) as terminal, engine():
         terminal.progress("starting the flow engine, loading the workload")
-        outcome = retrain_and_prune(str(manifest), str(key))
+        outcome = (retrain_and_prune if release else search_only)(str(manifest), str(key))
         terminal.step("outcome")
         for tried in outcome.attempts:
-            mark = "chosen" if tried is outcome.chosen else "passed" if tried.verdict.passed else "rejected"
-            share = f"{tried.ratio:.0%} of the {document.method.parts}"
-            terminal.say(f"{share}: {mark}, {lifecycle.accuracy(tried.evidence):.1f} %")
+            terminal.say(summary(tried, chosen=tried is outcome.chosen))
         for number in outcome.proposed:
             terminal.say(f"next: pruneguard approve {outcome.job.manifest.model} {number} --reason ...")
-        if not outcome.passed:
-            terminal.say(f"no pruned version is proposed; {remedies(outcome.attempts)}")
-    return 0 if outcome.passed else 1
+        good = outcome.passed if release else outcome.chosen is not None
+        if not good:
+            terminal.say(f"no pruned version {'is proposed' if release else 'passes'}; {remedies(outcome)}")
+        elif not release:
+            terminal.say(f"next: pruneguard run {manifest}   (opens the release split, and proposes what passes)")
+    if machine:
+        print(json.dumps(searched.outline(outcome.job, outcome.attempts), indent=2))
+    return 0 if good else 1
 
 
-def remedies(attempts: Sequence[Attempt]) -> str:
-    """What the policy suggests to whoever has no candidate: the least pruned one's objections."""
-    if not any(attempt.verdict.objections for attempt in attempts[:1]):
+def summary(tried: Attempt, *, chosen: bool) -> str:
+    """How one candidate fared, in a line."""
+    if tried.verdict is None or tried.evidence is None:
+        return f"{tried.trial.words}: no network"
+    mark = "chosen" if chosen else "passed" if tried.passed else "rejected"
+    return f"{tried.trial.words}: {mark}, {lifecycle.accuracy(tried.evidence):.1f} %"
+
+
+def remedies(outcome: Outcome) -> str:
+    """What the policy suggests to whoever has no candidate: the objections to the one that came nearest."""
+    if outcome.chosen is not None:
+        return "the release split refused it, or its twin; the objections stand above"
+    tried = lifecycle.nearest(outcome.job, outcome.attempts)
+    if tried is None or tried.verdict is None:
+        return f"the recipes made none: {tried.reason}" if tried else "nothing was tried"
+    failed = [finding for finding in tried.verdict.objections if finding.outcome is not FindingOutcome.NO_EVIDENCE]
+    if not failed:
         return "the objections stand above; how somebody else takes one on: pruneguard waive --help"
-    return " ".join(dict.fromkeys(finding.remedy for finding in attempts[0].verdict.objections))
+    remedies = " ".join(dict.fromkeys(finding.remedy for finding in failed))
+    return f"{tried.trial.words} came nearest, and {failed[0].rule!r} stopped it. {remedies}"

@@ -3,8 +3,8 @@
 1. begin    refuse what cannot work; start the run, or take up the one that was interrupted; try the gates
 2. admit    what the data are: digest, expectations, leakage, imbalance
 3. train    the dense twin
-4. attempt  one candidate: prune, recover, export, measure on the gate split, judge
-5. choose   the sparsest that passed
+4. attempt  one candidate: made by a recipe, exported, measured on the gate split, judged; the search says which
+5. choose   the best that passed
 6. judge    the final verdict, on the release split, which no search has seen
 7. propose  a release that somebody else must approve
 
@@ -12,27 +12,34 @@ A step's event carries the run and the step as its causation id: a run that was 
 with what it did not. No framework here; `flows/` decides when these steps happen.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
-from pruneguard import energy, pruning, releases
+from torch import nn
+
+from pruneguard import canonical, energy, pruning, releases, search
 from pruneguard.artifacts import Artifacts
 from pruneguard.errors import IntegrityError, InvalidInputError
 from pruneguard.evaluation import data_quality
-from pruneguard.evaluation.evaluate import Contender, evaluate
-from pruneguard.evidence import Estimate, Evidence
+from pruneguard.evaluation.evaluate import Contender, Yardstick, efficiency, evaluate
+from pruneguard.evidence import Estimate, Evidence, Measurement
 from pruneguard.gates import judge as decide
+from pruneguard.gates import stopping
 from pruneguard.gates.selftest import SelfTest, self_test
 from pruneguard.ledger.events import Event
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
-from pruneguard.manifest import Manifest
+from pruneguard.manifest import Manifest, Objective
 from pruneguard.policy import Policy
-from pruneguard.pruning import export, lineage, matching, weights
+from pruneguard.pruning import export, lineage, matching, quantising, weights
+from pruneguard.pruning.recipe import Recipe
+from pruneguard.pruning.shop import Known
 from pruneguard.reporting import listener, working
-from pruneguard.verdict import Verdict
+from pruneguard.search import Result, Space, Trial
+from pruneguard.verdict import Outcome, Verdict
 from pruneguard.workload import Snapshot, Workload, ask, load
 
 FAILED_SHOWN = 4
@@ -41,7 +48,7 @@ FAILED_SHOWN = 4
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Job:
-    """One run: what a user brought, who answers for it, and where it is recorded."""
+    """One run: what a user brought, who answers for it, where it is recorded, and the folder for its pages."""
 
     run: str
     manifest: Manifest
@@ -51,18 +58,43 @@ class Job:
     ledger: Ledger
     artifacts: Artifacts
     signer: Signer
+    reports: Path = Path("searches")
     watts_per_core: float = energy.WATTS_PER_CORE
     began: energy.Reading = field(default_factory=energy.Reading.now)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
-class Attempt:
-    """One candidate that the search tried. `ratio` is the share of channels, or of weights, asked to go."""
+class Twin:
+    """The dense network, its weights early in training (None where the workload trains by itself), and what is known
+    of it from one candidate to the next.
+    """
 
-    ratio: float
-    candidate: Contender
-    evidence: Evidence
-    verdict: Verdict
+    contender: Contender
+    early: bytes | None
+    known: Known = field(default_factory=Known)
+
+    @property
+    def digest(self) -> str:
+        return self.contender.digest
+
+    @property
+    def model(self) -> nn.Module:
+        return self.contender.model
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Attempt:
+    """One candidate that the search tried: measured and judged, or the reason why the recipe made no network."""
+
+    trial: Trial
+    candidate: Contender | None = None
+    evidence: Evidence | None = None
+    verdict: Verdict | None = None
+    reason: str | None = None
+
+    @property
+    def passed(self) -> bool:
+        return self.verdict is not None and self.verdict.passed
 
 
 # 1
@@ -76,6 +108,7 @@ def begin(
     ledger: Ledger,
     artifacts: Artifacts,
     signer: Signer,
+    reports: Path = Path("searches"),
     watts_per_core: float = energy.WATTS_PER_CORE,
 ) -> Job:
     """Load and check everything a run needs before anything is recorded, then start the run or take it up again.
@@ -111,7 +144,7 @@ def begin(
     else:
         listener.get().say(f"run {run.id} was interrupted; it goes on where it stopped")
         name = run.id
-    return Job(name, manifest, policy, workload, snapshot, ledger, artifacts, signer, watts_per_core, began)
+    return Job(name, manifest, policy, workload, snapshot, ledger, artifacts, signer, reports, watts_per_core, began)
 
 
 def try_gates(job: Job) -> SelfTest:
@@ -157,54 +190,170 @@ def admit(job: Job) -> Evidence:
 # 3
 
 
-def train(job: Job) -> Contender:
+def train(job: Job) -> Twin:
     """Train the dense twin and export the artefact that stands for it."""
     if (done := _done(job, "train")) is not None:
         model = job.workload.build()
         weights.load(model, job.artifacts.get(done.refs["weights"]))
-        return Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model)
+        kept = job.artifacts.get(done.refs["early"]) if "early" in done.refs else None
+        return Twin(Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model), kept)
     manifest = job.manifest
+    early: list[bytes] = []
     bar = listener.get().progress("training the dense twin")
-    model = pruning.twin(job.workload, job.snapshot, epochs=manifest.train_epochs, seed=manifest.seed, progress=bar)
+    model = pruning.twin(
+        job.workload, job.snapshot, epochs=manifest.train_epochs, seed=manifest.seed, early=early.append, progress=bar
+    )
     onnx = _export(job, model)
     refs = {
         "model": job.artifacts.put(onnx),
         "weights": job.artifacts.put(weights.dump(model)),
         "data": job.snapshot.digest,
     }
+    if early:
+        refs["early"] = job.artifacts.put(early[0])
     _record(job, "train", "model.trained", refs=refs)
-    return Contender(refs["model"], onnx, model)
+    return Twin(Contender(refs["model"], onnx, model), early[0] if early else None)
 
 
 # 4
 
 
-def attempt(job: Job, twin: Contender, data: Evidence, *, ratio: float) -> Attempt:
-    """Prune one candidate, let it recover, and judge it on the gate split."""
-    candidate = _candidate(job, twin, ratio)
-    evidence, verdict = _judge(job, candidate, twin, data, split="gate", step=f"attempt/{ratio:g}/judge")
-    return Attempt(ratio, candidate, evidence, verdict)
+def space(job: Job, twin: Twin) -> Space:
+    """What the search may try: every recipe at every ratio, or once where nothing in it is left open.
+
+    Where sparsity is the objective, what a candidate will come to follows from its shape, and is known before.
+    """
+    manifest = job.manifest
+    levels = {recipe.name: manifest.ratios if recipe.searched else (0.0,) for recipe in manifest.recipes}
+    predicted: dict[Trial, float] = {}
+    if manifest.objective is Objective.SPARSITY and len(levels) > 1:
+        with working("looking at what can leave"):
+            for recipe in manifest.recipes:
+                predicted |= _predicted(job, twin, recipe, levels[recipe.name])
+    return Space(levels, evaluations_max=manifest.evaluations_max, predicted=predicted)
 
 
-def _candidate(job: Job, twin: Contender, ratio: float) -> Contender:
-    step, manifest = f"attempt/{ratio:g}/prune", job.manifest
+def _predicted(job: Job, twin: Twin, recipe: Recipe, ratios: Sequence[float]) -> Iterator[tuple[Trial, float]]:
+    for ratio in ratios:
+        with suppress(InvalidInputError):  # nothing can leave at this ratio: the attempt will say why
+            left = pruning.predicted(
+                twin.model,
+                job.snapshot.train.x[:2],
+                recipe,
+                ratio=ratio,
+                round_to=job.manifest.round_to,
+                known=twin.known,
+            )
+            yield Trial(recipe.name, ratio), left
+
+
+def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yardstick | None = None) -> Attempt:
+    """Make one candidate, and judge it on the gate split; it is let go at its first certain failure.
+
+    What follows from its shape alone, its size and its speed, is measured before it is trained. `yardstick` keeps the
+    twin's answers from one candidate to the next.
+    """
+    step = f"attempt/{trial.recipe}/{trial.ratio:g}"
+    try:
+        candidate, known = _candidate(job, twin, data, trial, step=f"{step}/prune")
+    except InvalidInputError as error:
+        return Attempt(trial, reason=str(error))
+    evidence, verdict = _judge(
+        job,
+        candidate,
+        twin.contender,
+        data,
+        split="gate",
+        step=f"{step}/judge",
+        measure=lambda: known or _searching(job, candidate, twin, data, trial, yardstick),
+    )
+    return Attempt(trial, candidate, evidence, verdict)
+
+
+def result(job: Job, tried: Attempt) -> Result:
+    """What the search is told of an attempt."""
+    if tried.verdict is None or tried.evidence is None:
+        return Result(tried.trial, None, passed=False, full=False, stopped_by=tried.reason)
+    measured = next(filter(None, map(tried.evidence.get, job.manifest.objective.measurements)), None)
+    objected = next((f.rule for f in tried.verdict.objections if f.outcome is not Outcome.NO_EVIDENCE), None)
+    return Result(
+        tried.trial,
+        measured.value if isinstance(measured, Estimate) else None,
+        passed=tried.passed,
+        full="stopped" not in tried.evidence.context.get("left out", ""),
+        stopped_by=objected,
+        too_mild=objected is not None and stopping.wants_more(job.policy, objected),
+    )
+
+
+def _searching(
+    job: Job, candidate: Contender, twin: Twin, data: Evidence, trial: Trial, yardstick: Yardstick | None
+) -> Evidence:
+    return evaluate(
+        candidate,
+        twin.contender,
+        job.snapshot,
+        split="gate",
+        seed=job.manifest.seed,
+        wanted=_wanted(job),
+        stop=_hopeless(job, data),
+        yardstick=yardstick,
+        progress=listener.get().progress(f"{trial.words}: measuring on the gate split"),
+    )
+
+
+def _wanted(job: Job) -> frozenset[str]:
+    return stopping.wanted(job.policy) | set(job.manifest.objective.measurements)
+
+
+def _hopeless(job: Job, data: Evidence) -> Callable[[Mapping[str, Measurement]], bool]:
+    """Whether nothing that could still be measured would let a candidate pass."""
+    return lambda found: stopping.certain_failure(job.policy, {**data.measurements, **found}) is not None
+
+
+def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str) -> tuple[Contender, Evidence | None]:
+    """The candidate, and the evidence that refused it before it was trained; None where it was worth training."""
+    manifest = job.manifest
+    recipe = next(recipe for recipe in manifest.recipes if recipe.name == trial.recipe)
     if (done := _done(job, step)) is not None:
         made_so = lineage.decode(job.artifacts.get(done.refs["lineage"]))
-        model = pruning.shaped(twin.model, made_so, job.snapshot.train.x[:1])
+        model = pruning.shaped(twin.model, made_so)
         weights.load(model, job.artifacts.get(done.refs["weights"]))
-        return Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model)
+        coded = len(job.artifacts.get(done.refs["coded"])) if "coded" in done.refs else None
+        return Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model, coded), None
+    known: list[Evidence] = []
+
+    def promising(model: nn.Module) -> bool:
+        onnx = _artefact(job, model, recipe)
+        contender = Contender(canonical.digest(onnx), onnx, model)
+        stop = _hopeless(job, data)
+        shape = efficiency(
+            contender,
+            twin.contender,
+            job.snapshot,
+            split="gate",
+            seed=manifest.seed,
+            wanted=_wanted(job),
+            stop=stop,
+        )
+        known.extend([shape] if stop(shape.measurements) else [])
+        return not known
+
     made = pruning.candidate(
         job.workload,
         twin.model,
         job.snapshot,
-        ratio=ratio,
+        recipe,
+        ratio=trial.ratio,
         epochs=manifest.finetune_epochs,
         seed=manifest.seed,
-        method=manifest.method,
         round_to=manifest.round_to,
-        progress=listener.get().progress(f"pruning {ratio:.0%} of the {manifest.method.parts}, recovering"),
+        early=twin.early,
+        known=twin.known,
+        promising=promising,
+        progress=listener.get().progress(f"{trial.words}: making it"),
     )
-    onnx = _export(job, made.model)
+    onnx = _artefact(job, made.deployed, recipe)
     refs = {
         "model": job.artifacts.put(onnx),
         "weights": job.artifacts.put(weights.dump(made.model)),
@@ -214,40 +363,74 @@ def _candidate(job: Job, twin: Contender, ratio: float) -> Contender:
     }
     if made.masks is not None:
         refs["masks"] = job.artifacts.put(made.masks)
-    _record(job, step, "model.pruned", refs=refs, recipe={"method": manifest.method.value, "ratio": f"{ratio:g}"})
-    return Contender(refs["model"], onnx, made.model)
+    if made.coded is not None:
+        refs["coded"] = job.artifacts.put(made.coded)
+    said = {"name": recipe.name, "steps": recipe.words, "ratio": f"{trial.ratio:g}"}
+    _record(job, step, "model.pruned", refs=refs, recipe=said)
+    stored = None if made.coded is None else len(made.coded)
+    return Contender(refs["model"], onnx, made.model, stored), known[0] if known else None
+
+
+def _artefact(job: Job, model: nn.Module, recipe: Recipe) -> bytes:
+    """The file that answers: exported, and in 8 bits where the recipe says so."""
+    onnx = _export(job, model)
+    for step in recipe.steps:
+        if step.method.verb == "quantise":
+            asked, rows = str(step.knobs["kind"]), int(step.knobs["rows"])
+            kind = None if asked == "auto" else cast("quantising.Kind", asked)
+            made = quantising.int8(onnx, job.snapshot.train.x, kind=kind, calibration=rows, seed=job.manifest.seed)
+            for layer, why in made.untouched.items():
+                listener.get().say(f"{layer} stays in 32 bits: {why}")
+            onnx = made.content
+    return onnx
 
 
 # 5
 
 
-def choose(attempts: Sequence[Attempt]) -> Attempt | None:
-    """The sparsest candidate that the policy let pass, or None."""
-    return max((a for a in attempts if a.verdict.passed), key=lambda a: a.ratio, default=None)
+def choose(job: Job, attempts: Sequence[Attempt]) -> Attempt | None:
+    """The best candidate that the policy let pass, or None."""
+    found = search.best([result(job, tried) for tried in attempts])
+    return next((tried for tried in attempts if found is not None and tried.trial == found.trial), None)
+
+
+def nearest(job: Job, attempts: Sequence[Attempt]) -> Attempt | None:
+    """The refused candidate that came nearest, for whoever has none that passed."""
+    found = search.best_refused([result(job, tried) for tried in attempts])
+    return next((tried for tried in attempts if found is not None and tried.trial == found.trial), None)
 
 
 # 6
 
 
 def judge(job: Job, candidate: Contender, twin: Contender, data: Evidence) -> tuple[Evidence, Verdict]:
-    """The final verdict, on rows that the search never saw."""
-    return _judge(job, candidate, twin, data, split="release", step=f"judge/{candidate.digest}")
+    """The final verdict, on rows that the search never saw; everything is measured that makes sense for the data."""
+    bar = listener.get().progress("measuring on the release split")
+    return _judge(
+        job,
+        candidate,
+        twin,
+        data,
+        split="release",
+        step=f"judge/{candidate.digest}",
+        measure=lambda: evaluate(candidate, twin, job.snapshot, split="release", seed=job.manifest.seed, progress=bar),
+    )
 
 
 def _judge(
-    job: Job, candidate: Contender, twin: Contender, data: Evidence, *, split: str, step: str
+    job: Job,
+    candidate: Contender,
+    twin: Contender,
+    data: Evidence,
+    *,
+    split: str,
+    step: str,
+    measure: Callable[[], Evidence],
 ) -> tuple[Evidence, Verdict]:
     if (done := _done(job, step)) is not None:
         evidence = Evidence.decode(job.artifacts.get(done.refs["evidence"][-1]))
         return evidence, Verdict.decode(job.artifacts.get(done.refs["verdict"]))
-    evidence = evaluate(
-        candidate,
-        twin,
-        job.snapshot,
-        split=split,
-        seed=job.manifest.seed,
-        progress=listener.get().progress(f"measuring on the {split} split"),
-    )
+    evidence = measure()
     verdict = decide(job.policy, [data, evidence], candidate=candidate.digest, twin=twin.digest, data=data.subject)
     refs = {
         "model": candidate.digest,

@@ -9,16 +9,33 @@ from pathlib import Path
 from typing import Any
 
 from pruneguard import canonical, documents
-from pruneguard.pruning.lineage import Method
+from pruneguard.errors import InvalidInputError
+from pruneguard.pruning import recipe
+from pruneguard.pruning.recipe import Recipe
+from pruneguard.search import EVALUATIONS_MAX, LEVELS
 
 _NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,54}[a-z0-9])?")  # a run's name, which has a number behind it, fits the ledger
 _WORKLOAD = re.compile(r"([^:]+\.py):([A-Za-z_][A-Za-z0-9_]*)")
 
 
-class Objective(StrEnum):
-    """What the search makes as good as the policy lets it."""
+RECIPES_MAX = 20
 
-    SPARSITY = "sparsity"
+
+class Objective(StrEnum):
+    """What the search makes as small as the policy lets it."""
+
+    SPARSITY = "sparsity"  # weights that are left and not zero
+    LATENCY = "latency"  # the time of one answer
+    SIZE = "size"  # the bytes that are stored
+
+    @property
+    def measurements(self) -> tuple[str, ...]:
+        """What it is called in the evidence, a ratio to the twin's; the first that was measured counts."""
+        return {
+            Objective.SPARSITY: ("efficiency.nonzero_ratio",),
+            Objective.LATENCY: ("efficiency.latency_ratio",),
+            Objective.SIZE: ("efficiency.stored_ratio", "efficiency.size_ratio"),
+        }[self]
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,8 +61,8 @@ class Manifest(canonical.Document):
     """A run as asked for.
 
     `policy` is what the file says: a shipped policy's name, or a path, and then `policy_file` is where it lies.
-    `ratios` are the shares that the search may take away, from mild to bold: of channels or of weights, as `method`
-    says.
+    `ratios` are the shares that the search may let a recipe take away, from mild to bold. `evaluations_max` bounds how
+    many candidates are measured to the end. `round_to` is the multiple that widths are kept at.
     """
 
     path: Path
@@ -59,8 +76,9 @@ class Manifest(canonical.Document):
     seed: int
     train_epochs: int
     finetune_epochs: int
-    method: Method
+    recipes: tuple[Recipe, ...]
     ratios: tuple[float, ...]
+    evaluations_max: int
     round_to: int
     objective: Objective
     about: About = About()
@@ -75,8 +93,9 @@ class Manifest(canonical.Document):
             "seed": self.seed,
             "train_epochs": self.train_epochs,
             "finetune_epochs": self.finetune_epochs,
-            "method": self.method.value,
+            "recipes": {recipe.name: recipe.to_document() for recipe in self.recipes},
             "ratios": list(self.ratios),
+            "evaluations_max": self.evaluations_max,
             "round_to": self.round_to,
             "objective": self.objective.value,
             "about": {name: text for name, text in asdict(self.about).items() if text},
@@ -104,8 +123,9 @@ def load_manifest(path: Path) -> Manifest:
         seed=section.integer("seed", 0, 2**32 - 1, default=0),
         train_epochs=section.integer("train_epochs", 1, 10_000),
         finetune_epochs=section.integer("finetune_epochs", 1, 10_000),
-        method=section.choice("method", Method, default=Method.CHANNELS),
-        ratios=_ratios(section),
+        recipes=_recipes(section.section("recipes")),
+        ratios=_ratios(section) if section.has("ratios") else LEVELS,
+        evaluations_max=section.integer("evaluations_max", 1, 100, default=EVALUATIONS_MAX),
         round_to=section.integer("round_to", 1, 256, default=8),
         objective=section.choice("objective", Objective, default=Objective.SPARSITY),
         about=_about(section.section("about")),
@@ -141,6 +161,32 @@ def _policy_file(section: documents.Section, policy: str, directory: Path) -> Pa
     if not file.is_file():
         section.refuse("policy", f"no such file: {file}; give its path relative to the manifest, or a shipped name")
     return file
+
+
+def _recipes(section: documents.Section | None) -> tuple[Recipe, ...]:
+    """The recipes by their names; where there are none, channels go."""
+    if section is None:
+        return (recipe.recipe("channels", [recipe.step({"prune": "channels"})]),)
+    found = []
+    for name in section.keys():  # noqa: SIM118  # a section is no mapping
+        if not _NAME.fullmatch(name):
+            section.refuse(name, "expected a name of lower-case letters, digits and dashes (56 at most); rename it")
+        steps = [_step(step) for step in section.sections(name)]
+        try:
+            found.append(recipe.recipe(name, steps))
+        except InvalidInputError as error:
+            section.refuse(name, str(error))
+    if not 1 <= len(found) <= RECIPES_MAX:
+        section.refuse("", f"expected 1 to {RECIPES_MAX} recipes, found {len(found)}; name at least one")
+    return tuple(found)
+
+
+def _step(section: documents.Section) -> recipe.Step:
+    given = section.rest()
+    try:
+        return recipe.step(given)
+    except InvalidInputError as error:
+        section.refuse(next(iter(given), ""), str(error))
 
 
 def _about(section: documents.Section | None) -> About:

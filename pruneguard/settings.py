@@ -95,6 +95,11 @@ class Settings(BaseSettings):
         return self.home / "keys"
 
     @property
+    def searches(self) -> Path:
+        """Pages that show what searches tried."""
+        return self.home / "searches"
+
+    @property
     def observations(self) -> Path:
         return self.home / "observations"
 

@@ -9,7 +9,6 @@ from hypothesis import strategies as st
 from pruneguard import documents
 from pruneguard.errors import InvalidInputError
 from pruneguard.manifest import Manifest, Objective, load_manifest
-from pruneguard.pruning.lineage import Method
 
 GOOD = """\
 model: digits
@@ -54,12 +53,44 @@ def test_a_manifest_says_what_the_file_says(folder: Path) -> None:
     assert (manifest.ratios, manifest.round_to, manifest.objective) == ((0.25, 0.5, 0.75), 8, Objective.SPARSITY)
 
 
-def test_a_manifest_says_what_pruning_takes_away(folder: Path) -> None:
-    assert load(folder, GOOD).method is Method.CHANNELS
-    weights = load(folder, GOOD + "method: magnitude\n")
-    assert weights.method is Method.MAGNITUDE
-    assert weights.digest != load(folder, GOOD).digest
-    assert "method" in refusal(folder, GOOD + "method: wish\n")
+RECIPES = """\
+recipes:
+  narrow:
+    - prune: channels
+      criterion: taylor
+  sparse-int8:
+    - prune: weights
+      budget: lamp
+      ratio: 0.8
+    - quantise: int8
+"""
+
+
+def test_a_manifest_names_recipes_and_where_it_names_none_channels_go(folder: Path) -> None:
+    assert [recipe.words for recipe in load(folder, GOOD).recipes] == ["prune channels"]
+    narrow, sparse = load(folder, GOOD + RECIPES).recipes
+    assert (narrow.name, narrow.searched, narrow.steps[0].knobs["criterion"]) == ("narrow", True, "taylor")
+    assert (sparse.words, sparse.searched) == ("prune weights, quantise int8", False)
+    assert load(folder, GOOD + RECIPES).digest != load(folder, GOOD).digest
+
+
+@pytest.mark.parametrize(
+    ("line", "instead", "place"),
+    [
+        ("criterion: taylor", "criterion: taylr", r":12: recipes.narrow\[1\].prune: criterion: expected one of"),
+        ("prune: channels", "prune: chanels", ":12: .*expected one of .*did you mean 'channels'"),
+        ("budget: lamp", "budgets: lamp", ":15: .*takes no 'budgets'.*did you mean 'budget'"),
+        ("ratio: 0.8", "ratio: 1", ":15: .*ratio: expected a share above 0 and below 1, found 1"),
+        ("budget: lamp", "budget: '2:4'", ":15: .*the pattern 2:4 says how many weights go"),
+        ("- quantise: int8", "- prune: channels", ":14: recipes.sparse-int8: .*channels cannot follow prune weights"),
+        ("- quantise: int8", "- factor: layers", ":14: .*would fill the zeros"),
+        ("narrow:", "Narrow:", ":11: recipes.Narrow: expected a name of lower-case"),
+        ("- quantise: int8", "- int8", r":18: recipes.sparse-int8\[2\]: expected keys and values"),
+    ],
+)
+def test_a_recipe_that_cannot_be_is_refused_with_its_line(folder: Path, line: str, instead: str, place: str) -> None:
+    assert line in RECIPES
+    assert re.match(place, refusal(folder, GOOD + RECIPES.replace(line, instead)), re.DOTALL)
 
 
 def test_what_has_a_default_may_be_left_out(folder: Path) -> None:
@@ -113,7 +144,11 @@ def test_the_digest_names_values_workload_and_policy_and_not_the_place(folder: P
         ("ratios: [0.25, 0.5, 0.75]", "ratios: [0.5, 0.5]", ":7: ratios: expected them to increase"),
         ("ratios: [0.25, 0.5, 0.75]", "ratios: [{a: 1}]", ":7: ratios: expected shares .*, found keys and values"),
         ("round_to: 8", "round_to: 0", ":8: round_to: expected a whole number from 1"),
-        ("objective: sparsity", "objective: speed", r":9: objective: expected one of \['sparsity'\], found 'speed'"),
+        (
+            "objective: sparsity",
+            "objective: speed",
+            r":9: objective: expected one of \['sparsity', 'latency', 'size'\], found 'speed'",
+        ),
         ("objective: sparsity", "model: again", ":9: model: stands on line 1 already"),
         ("objective: sparsity", "<<: {seed: 1}", ":9: <<: unknown key"),
         ("objective: sparsity", "objective: [", ":10: not YAML.*the line or the one above"),

@@ -23,9 +23,9 @@ OURS = ("pruneguard", "monitors", "flows")
 class Terminal:
     """A `pruneguard.reporting.Report` for one console; use it as a context manager so that no bar is left behind."""
 
-    def __init__(self, console: Console | None = None) -> None:
-        width = None if sys.stdout.isatty() else LOG_WIDTH
-        self.console = console or Console(highlight=False, soft_wrap=True, width=width)
+    def __init__(self, console: Console | None = None, *, stderr: bool = False) -> None:
+        width = None if (sys.stderr if stderr else sys.stdout).isatty() else LOG_WIDTH
+        self.console = console or Console(highlight=False, soft_wrap=True, width=width, stderr=stderr)
         self._bars = Progress(
             TextColumn("  {task.description}"),
             BarColumn(bar_width=30),

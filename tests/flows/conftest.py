@@ -10,6 +10,7 @@ from policies.document import load_policy
 from pruneguard import home, lifecycle, releases
 from pruneguard.ledger.keys import load_signer
 from pruneguard.manifest import load_manifest
+from pruneguard.search import Trial
 from pruneguard.settings import Settings
 from pruneguard.workload import Split
 
@@ -48,9 +49,9 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Approved:
     grace, ada = (load_signer(settings.keys_dir / f"{name}.key") for name in ("grace", "ada"))
     job = lifecycle.begin(manifest, policy, data_dir=Path(), ledger=ledger, artifacts=artifacts, signer=ada)
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    pruned = lifecycle.attempt(job, twin, data, ratio=0.5).candidate
-    for number, candidate in enumerate((twin, pruned), start=1):
-        _, verdict = lifecycle.judge(job, candidate, twin, data)
+    pruned = lifecycle.attempt(job, twin, data, Trial("channels", 0.5)).candidate
+    for number, candidate in enumerate((twin.contender, pruned), start=1):
+        _, verdict = lifecycle.judge(job, candidate, twin.contender, data)
         lifecycle.propose(job, candidate, verdict)
         releases.approve(ledger, model="tiny", number=number, reason="read the findings", signer=grace)
     lifecycle.finish(job, "proposed")

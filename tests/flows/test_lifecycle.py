@@ -14,10 +14,11 @@ from pruneguard.ledger.events import Entry
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.lifecycle import Job
 from pruneguard.manifest import Manifest, load_manifest
-from pruneguard.policy import Policy
-from pruneguard.pruning import lineage, weights
-from pruneguard.pruning.recomputing import departures, read_masks, recompute
+from pruneguard.policy import Policy, Rule
+from pruneguard.pruning import lineage, recipe, storage, weights
+from pruneguard.pruning.recomputing import departures, recompute
 from pruneguard.releases import adopt
+from pruneguard.search import Trial
 
 TINY = Path(__file__).parent / "tiny" / "manifest.yaml"
 
@@ -58,10 +59,10 @@ def types(ledger: Ledger) -> Counter[str]:
 def walk(job: Job) -> None:
     data = lifecycle.admit(job)
     twin = lifecycle.train(job)
-    attempts = [lifecycle.attempt(job, twin, data, ratio=ratio) for ratio in job.manifest.ratios]
-    chosen = lifecycle.choose(attempts)
+    attempts = [lifecycle.attempt(job, twin, data, Trial("channels", ratio)) for ratio in job.manifest.ratios]
+    chosen = lifecycle.choose(job, attempts)
     assert chosen is not None
-    _, verdict = lifecycle.judge(job, chosen.candidate, twin, data)
+    _, verdict = lifecycle.judge(job, chosen.candidate, twin.contender, data)
     lifecycle.propose(job, chosen.candidate, verdict)
 
 
@@ -117,7 +118,7 @@ def test_what_the_lineage_says_was_cut_can_be_cut_again_bit_for_bit(bench: Bench
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    lifecycle.attempt(job, twin, data, ratio=0.5)
+    lifecycle.attempt(job, twin, data, Trial("channels", 0.5))
     pruned = next(
         e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
     )
@@ -126,23 +127,78 @@ def test_what_the_lineage_says_was_cut_can_be_cut_again_bit_for_bit(bench: Bench
     assert canonical.digest(rebuilt) == recorded.weights
 
 
-def test_a_run_that_prunes_single_weights_keeps_its_masks_and_is_taken_up_again(bench: Bench) -> None:
-    bench.manifest = replace(bench.manifest, method=lineage.Method.MAGNITUDE)
+RECIPES = {
+    "weights": ({"prune": "weights"},),
+    "rewind": ({"prune": "weights", "schedule": "rewind", "rounds": 1},),
+    "factors": ({"factor": "layers"},),
+    "all": ({"select": "rows", "by": "noise"}, {"prune": "channels"}, {"prune": "weights"}, {"encode": "huffman"}),
+    "int8": ({"prune": "channels", "ratio": 0.5}, {"quantise": "int8"}),
+}
+
+
+@pytest.mark.parametrize("name", RECIPES)
+def test_what_a_recipe_made_can_be_checked_and_is_taken_up_again(bench: Bench, name: str) -> None:
+    steps = [recipe.step(step) for step in RECIPES[name]]
+    bench.manifest = replace(bench.manifest, recipes=(recipe.recipe(name, steps),), round_to=2)
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    first = lifecycle.attempt(job, twin, data, ratio=0.5)
+    trial = Trial(name, 0.5)
+    first = lifecycle.attempt(job, twin, data, trial)
+    assert first.reason is None
     (pruned,) = (
         e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
     )
-    assert pruned.data["recipe"] == {"method": "magnitude", "ratio": "0.5"}
+    assert pruned.data["recipe"] == {"name": name, "steps": ", ".join(s.name for s in steps), "ratio": "0.5"}
     cut = lineage.decode(bench.artifacts.get(pruned.refs["lineage"]))
-    assert isinstance(cut, lineage.MaskLineage)
-    stored = bench.artifacts.get(pruned.refs["masks"])
-    before = recompute(weights.dump(twin.model), cut, stored)
-    assert list(departures(bench.artifacts.get(pruned.refs["weights"]), before, read_masks(cut, stored))) == []
-    again = lifecycle.attempt(bench.begin(), twin, data, ratio=0.5)
+    stored = bench.artifacts.get(pruned.refs["masks"]) if "masks" in pruned.refs else None
+    final = bench.artifacts.get(pruned.refs["weights"])
+    assert recompute(bench.artifacts.get(cut.start), cut, stored)
+    assert list(departures(final, cut, stored)) == []
+    if "coded" in pruned.refs:
+        assert storage.decode(bench.artifacts.get(pruned.refs["coded"])) == final
+    size = bench.ledger.size
+    again = lifecycle.attempt(bench.begin(), twin, data, trial)
+    assert bench.ledger.size == size
     assert weights.dump(again.candidate.model) == weights.dump(first.candidate.model)
+    assert again.evidence.digest == first.evidence.digest
+
+
+def test_a_recipe_that_cannot_be_done_is_an_attempt_without_a_network(bench: Bench) -> None:
+    heads = recipe.recipe("heads", [recipe.step({"prune": "heads"})])
+    bench.manifest = replace(bench.manifest, recipes=(heads,))
+    bench.adopt()
+    job = bench.begin()
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    tried = lifecycle.attempt(job, twin, data, Trial("heads", 0.5))
+    assert "no heads" in tried.reason
+    assert lifecycle.choose(job, [tried]) is None
+    assert lifecycle.nearest(job, [tried]) is tried
+    assert types(bench.ledger)["model.pruned"] == 0
+
+
+def test_a_candidate_too_large_for_the_policy_is_refused_before_it_is_trained(bench: Bench) -> None:
+    small = Rule(
+        "efficiency.size_ratio", "at_most", "efficiency.size_ratio", {"limit": 0.01}, "It must fit.", "Prune more."
+    )
+    bench.policy = replace(bench.policy, rules=(small, *bench.policy.rules))
+    bench.adopt()
+    job = bench.begin()
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    tried = lifecycle.attempt(job, twin, data, Trial("channels", 0.5))
+    result = lifecycle.result(job, tried)
+    assert (result.passed, result.full, result.stopped_by, result.too_mild) == (
+        False,
+        False,
+        "efficiency.size_ratio",
+        True,
+    )
+    assert tried.evidence.get("quality.paired") is None
+    (pruned,) = (
+        e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
+    )
+    cut = lineage.decode(bench.artifacts.get(pruned.refs["lineage"]))
+    assert cut.weights == pruned.refs["weights"]  # nothing was trained since the cut
 
 
 def test_nothing_is_recorded_under_a_policy_that_nobody_adopted(bench: Bench) -> None:
@@ -162,8 +218,8 @@ def test_the_sparsest_that_passes_is_chosen_and_none_when_none_does(bench: Bench
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    mild, bold = (lifecycle.attempt(job, twin, data, ratio=ratio) for ratio in job.manifest.ratios)
+    mild, bold = (lifecycle.attempt(job, twin, data, Trial("channels", ratio)) for ratio in job.manifest.ratios)
     refused = replace(bold, verdict=replace(bold.verdict, findings=()))
-    assert lifecycle.choose([mild, bold]) is bold
-    assert lifecycle.choose([mild, refused]) is mild
-    assert lifecycle.choose([refused]) is None
+    assert lifecycle.choose(job, [mild, bold]) is bold
+    assert lifecycle.choose(job, [mild, refused]) is mild
+    assert lifecycle.choose(job, [refused]) is None
