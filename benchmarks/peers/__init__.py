@@ -1,0 +1,1 @@
+"""Other people's pruning, at what its documentation recommends, behind one call each."""
