@@ -24,7 +24,10 @@ from benchmarks.rows import Row
 
 HERE = Path(__file__).parent
 NAMES = sorted(path.stem for path in HERE.glob("*.py") if path.stem not in ("__init__", "__main__", "rows"))
-LIBRARIES = ("pruneguard", "cryptography", "sqlalchemy", "torch", "onnxruntime", "numpy", "prefect", "streamlit")
+LIBRARIES = (
+    *("pruneguard", "cryptography", "sqlalchemy", "torch", "torch-pruning", "onnxruntime", "numpy", "pyarrow"),
+    *("prefect", "streamlit"),
+)
 
 
 def main(arguments: Sequence[str] | None = None) -> int:

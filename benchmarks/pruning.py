@@ -11,7 +11,8 @@ from pathlib import Path
 from benchmarks.contest import drawing, verdicts
 from benchmarks.contest.dense import Dense, Task, train
 from benchmarks.contest.measuring import Point, latency_ratios, measured
-from benchmarks.contest.verdicts import Ours, Round, Theirs
+from benchmarks.contest.searching import search
+from benchmarks.contest.verdicts import Round, Theirs
 from benchmarks.peers.depgraph import TorchPruning
 from benchmarks.peers.nncf_masks import Nncf
 from benchmarks.peers.peer import Peer, Unable
@@ -88,15 +89,10 @@ def run(*, quick: bool, progress: Reported) -> Iterator[Row]:
     yield from verdicts.rows(rounds)
 
 
-def ours(dense: Dense, *, quick: bool) -> Ours:
-    """Our search on one dense network: what a run does between its twin and the release that it proposes."""
-    raise NotImplementedError
-
-
 def contest(dense: Dense, *, quick: bool, done: Callable[[int], None]) -> Round:
     count = itertools.count(2)
     done(1)
-    searched = ours(dense, quick=quick)
+    searched = search(dense, quick=quick)
     done(next(count))
     theirs = tuple(rival(peer, dense, quick=quick, told=lambda: done(next(count))) for peer in PEERS)
     reference = measured(dense.model, dense, side="dense", ratio=0.0, onnx=dense.onnx)

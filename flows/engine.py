@@ -5,16 +5,22 @@ Prefect would start one by itself, and leave it behind when the command is kille
 
 import argparse
 import atexit
+import os
 import socket
 import sys
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from pathlib import Path
 
+import httpx
 import uvicorn
 from prefect.settings import PREFECT_API_URL, temporary_settings
 
 from flows.child import Child
+from pruneguard import files
+
+STARTING_S = 120
 
 
 @contextmanager
@@ -24,7 +30,9 @@ def engine() -> Iterator[None]:
         yield
         return
     child = Child("flows.engine", environ={})
-    child.start()
+    with files.alone(Path(os.environ["PREFECT_HOME"]) / "starting.lock"):
+        child.start()
+        httpx.get(f"{child.url}/health", timeout=STARTING_S)  # two servers that make one new database would break it
     atexit.register(child.stop)  # not earlier: the engine hands in its last events as the interpreter ends
     with temporary_settings({PREFECT_API_URL: child.url}):
         yield

@@ -7,6 +7,7 @@ import json
 import time
 from dataclasses import dataclass, replace
 from pathlib import Path
+from statistics import fmean
 
 import torch
 from prefect import flow, task
@@ -19,6 +20,7 @@ from pruneguard.cli.terminal import Terminal
 from pruneguard.evaluation.contender import Contender
 from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.evidence import Evidence
+from pruneguard.gates import stopping
 from pruneguard.ledger.keys import Signer, load_signer
 from pruneguard.ledger.ledger import Recorded
 from pruneguard.lifecycle import Attempt, Job, Twin
@@ -135,15 +137,18 @@ def train(job: Job) -> Twin:
 
 def try_candidates(job: Job, twin: Twin, data: Evidence) -> tuple[Attempt, ...]:
     """Try candidates until no better one can pass, and leave a picture of all of them."""
-    space, yardstick, say = lifecycle.space(job, twin), Yardstick(), listener.get().say
+    space, yardstick, say = lifecycle.space(job, twin, data), Yardstick(), listener.get().say
     attempts: list[Attempt] = []
-    began = time.monotonic()
+    spent: list[float] = []
     while (trial := next_trial(space, results := [lifecycle.result(job, tried) for tried in attempts])) is not None:
-        if attempts:
+        if spent:
             least, most = remaining(space, results)
-            each = (time.monotonic() - began) / len(attempts)
+            each = fmean(spent)
             say(f"{len(attempts)} tried, {least} to {most} to come: about {each * least:.0f} to {each * most:.0f} s")
+        size, began = job.ledger.size, time.monotonic()
         attempts.append(attempt(job, twin, data, trial, yardstick))
+        if job.ledger.size > size:  # else it was made before an interruption, or cannot be made: that took no time
+            spent.append(time.monotonic() - began)
     say(f"every candidate, and why: {picture(job, attempts)}")
     return tuple(attempts)
 
@@ -162,7 +167,7 @@ def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yards
     if tried.verdict is None or tried.evidence is None:
         listener.get().say(f"{trial.words}: no network; {tried.reason}")
     else:
-        tell(f"{trial.words}, {lifecycle.accuracy(tried.evidence):.1f} %", tried.verdict)
+        tell(f"{trial.words}, {searched.right(tried)}", tried.verdict)
     return tried
 
 
@@ -200,7 +205,9 @@ def tell(what: str, verdict: Verdict, *, every: bool = False) -> None:
     """Say how a verdict went, with every objection, or with every finding."""
     say = listener.get().say
     say(f"{what}: {'passed' if verdict.passed else 'REJECTED'}, {len(verdict.findings)} rules")
-    for finding in verdict.findings if every else verdict.objections:
+    # What was let go at a failure has no evidence of the rest, which is then no news.
+    failed = [finding for finding in verdict.objections if finding.outcome is not FindingOutcome.NO_EVIDENCE]
+    for finding in verdict.findings if every else failed or verdict.objections:
         say(f"    {sentence(finding)}")
 
 
@@ -232,7 +239,7 @@ def main(manifest: Path, settings: Settings, *, key: Path, release: bool = True,
         outcome = (retrain_and_prune if release else search_only)(str(manifest), str(key))
         terminal.step("outcome")
         for tried in outcome.attempts:
-            terminal.say(summary(tried, chosen=tried is outcome.chosen))
+            terminal.say(searched.summary(outcome.job, tried, chosen=tried is outcome.chosen))
         for number in outcome.proposed:
             terminal.say(f"next: pruneguard approve {outcome.job.manifest.model} {number} --reason ...")
         good = outcome.passed if release else outcome.chosen is not None
@@ -245,18 +252,13 @@ def main(manifest: Path, settings: Settings, *, key: Path, release: bool = True,
     return 0 if good else 1
 
 
-def summary(tried: Attempt, *, chosen: bool) -> str:
-    """How one candidate fared, in a line."""
-    if tried.verdict is None or tried.evidence is None:
-        return f"{tried.trial.words}: no network"
-    mark = "chosen" if chosen else "passed" if tried.passed else "rejected"
-    return f"{tried.trial.words}: {mark}, {lifecycle.accuracy(tried.evidence):.1f} %"
-
-
 def remedies(outcome: Outcome) -> str:
     """What the policy suggests to whoever has no candidate: the objections to the one that came nearest."""
     if outcome.chosen is not None:
         return "the release split refused it, or its twin; the objections stand above"
+    if (rule := stopping.certain_failure(outcome.job.policy, outcome.data.measurements)) is not None:
+        remedy = next(each.remedy for each in outcome.job.policy.rules if each.name == rule)
+        return f"the data fail {rule!r}, which no network mends. {remedy}"
     tried = lifecycle.nearest(outcome.job, outcome.attempts)
     if tried is None or tried.verdict is None:
         return f"the recipes made none: {tried.reason}" if tried else "nothing was tried"

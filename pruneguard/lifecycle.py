@@ -12,11 +12,11 @@ A step's event carries the run and the step as its causation id: a run that was 
 with what it did not. No framework here; `flows/` decides when these steps happen.
 """
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Any, cast
+from typing import Any
 
 from torch import nn
 
@@ -34,9 +34,10 @@ from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.manifest import Manifest, Objective
 from pruneguard.policy import Policy
-from pruneguard.pruning import export, lineage, matching, quantising, weights
-from pruneguard.pruning.recipe import Recipe
+from pruneguard.pruning import deploying, lineage, masks, matching, recomputing, weights
+from pruneguard.pruning.recipe import Recipe, TooMildError
 from pruneguard.pruning.shop import Known
+from pruneguard.pruning.transfer import Source
 from pruneguard.reporting import listener, working
 from pruneguard.search import Result, Space, Trial
 from pruneguard.verdict import Outcome, Verdict
@@ -91,6 +92,8 @@ class Attempt:
     evidence: Evidence | None = None
     verdict: Verdict | None = None
     reason: str | None = None
+    too_mild: bool = False
+    """Whether there is no network because so little was asked to go that nothing could."""
 
     @property
     def passed(self) -> bool:
@@ -193,17 +196,14 @@ def admit(job: Job) -> Evidence:
 def train(job: Job) -> Twin:
     """Train the dense twin and export the artefact that stands for it."""
     if (done := _done(job, "train")) is not None:
-        model = job.workload.build()
-        weights.load(model, job.artifacts.get(done.refs["weights"]))
-        kept = job.artifacts.get(done.refs["early"]) if "early" in done.refs else None
-        return Twin(Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model), kept)
+        return trained(job.workload, job.artifacts, done)
     manifest = job.manifest
     early: list[bytes] = []
     bar = listener.get().progress("training the dense twin")
     model = pruning.twin(
         job.workload, job.snapshot, epochs=manifest.train_epochs, seed=manifest.seed, early=early.append, progress=bar
     )
-    onnx = _export(job, model)
+    onnx = deploying.exported(model, job.snapshot)
     refs = {
         "model": job.artifacts.put(onnx),
         "weights": job.artifacts.put(weights.dump(model)),
@@ -215,28 +215,53 @@ def train(job: Job) -> Twin:
     return Twin(Contender(refs["model"], onnx, model), early[0] if early else None)
 
 
+def trained(workload: Workload, artifacts: Artifacts, done: Event) -> Twin:
+    """The twin that a `model.trained` event speaks of."""
+    model = workload.build()
+    weights.load(model, artifacts.get(done.refs["weights"]))
+    early = artifacts.get(done.refs["early"]) if "early" in done.refs else None
+    return Twin(Contender(done.refs["model"], artifacts.get(done.refs["model"]), model.eval()), early)
+
+
 # 4
 
 
-def space(job: Job, twin: Twin) -> Space:
-    """What the search may try: every recipe at every ratio, or once where nothing in it is left open.
+def space(job: Job, twin: Twin, data: Evidence) -> Space:
+    """What the search may try: every recipe at every ratio that makes another network, or once where none is left open.
 
-    Where sparsity is the objective, what a candidate will come to follows from its shape, and is known before.
+    Nothing, where the data fail the policy: no network mends that. How much of the twin a recipe leaves follows from
+    shapes, and is known before; where sparsity is the objective, the search is told.
     """
     manifest = job.manifest
-    levels = {recipe.name: manifest.ratios if recipe.searched else (0.0,) for recipe in manifest.recipes}
-    predicted: dict[Trial, float] = {}
-    if manifest.objective is Objective.SPARSITY and len(levels) > 1:
+    levels: dict[str, tuple[float, ...]] = {}
+    known: dict[Trial, float] = {}
+    if stopping.certain_failure(job.policy, data.measurements) is None:
         with working("looking at what can leave"):
             for recipe in manifest.recipes:
-                predicted |= _predicted(job, twin, recipe, levels[recipe.name])
-    return Space(levels, evaluations_max=manifest.evaluations_max, predicted=predicted)
+                left = _left(job, twin, recipe)
+                levels[recipe.name] = tuple(left) or _blind(manifest, recipe)
+                if recipe.exact:
+                    known |= {Trial(recipe.name, ratio): share for ratio, share in left.items()}
+    return Space(
+        levels,
+        evaluations_max=manifest.evaluations_max,
+        predicted=known if manifest.objective is Objective.SPARSITY else {},
+    )
 
 
-def _predicted(job: Job, twin: Twin, recipe: Recipe, ratios: Sequence[float]) -> Iterator[tuple[Trial, float]]:
-    for ratio in ratios:
-        with suppress(InvalidInputError):  # nothing can leave at this ratio: the attempt will say why
-            left = pruning.predicted(
+def _blind(manifest: Manifest, recipe: Recipe) -> tuple[float, ...]:
+    """The ratios of a recipe of which shapes say nothing; one is enough to hear why where they say that none can be."""
+    if not recipe.searched:
+        return (0.0,)
+    return manifest.ratios[-1:] if recipe.layerwise else manifest.ratios
+
+
+def _left(job: Job, twin: Twin, recipe: Recipe) -> dict[float, float]:
+    """What each ratio leaves of the twin, but for those at which nothing can leave, or only what a milder one takes."""
+    left: dict[float, float] = {}
+    for ratio in job.manifest.ratios if recipe.searched and recipe.layerwise else ():
+        with suppress(InvalidInputError):  # where no ratio is left, the first attempt says why
+            share = pruning.predicted(
                 twin.model,
                 job.snapshot.train.x[:2],
                 recipe,
@@ -244,7 +269,9 @@ def _predicted(job: Job, twin: Twin, recipe: Recipe, ratios: Sequence[float]) ->
                 round_to=job.manifest.round_to,
                 known=twin.known,
             )
-            yield Trial(recipe.name, ratio), left
+            if share not in left.values():
+                left[ratio] = share
+    return left
 
 
 def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yardstick | None = None) -> Attempt:
@@ -257,7 +284,7 @@ def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yards
     try:
         candidate, known = _candidate(job, twin, data, trial, step=f"{step}/prune")
     except InvalidInputError as error:
-        return Attempt(trial, reason=str(error))
+        return Attempt(trial, reason=str(error), too_mild=isinstance(error, TooMildError))
     evidence, verdict = _judge(
         job,
         candidate,
@@ -273,7 +300,7 @@ def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yards
 def result(job: Job, tried: Attempt) -> Result:
     """What the search is told of an attempt."""
     if tried.verdict is None or tried.evidence is None:
-        return Result(tried.trial, None, passed=False, full=False, stopped_by=tried.reason)
+        return Result(tried.trial, None, passed=False, full=False, stopped_by=tried.reason, too_mild=tried.too_mild)
     measured = next(filter(None, map(tried.evidence.get, job.manifest.objective.measurements)), None)
     objected = next((f.rule for f in tried.verdict.objections if f.outcome is not Outcome.NO_EVIDENCE), None)
     return Result(
@@ -316,15 +343,11 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
     manifest = job.manifest
     recipe = next(recipe for recipe in manifest.recipes if recipe.name == trial.recipe)
     if (done := _done(job, step)) is not None:
-        made_so = lineage.decode(job.artifacts.get(done.refs["lineage"]))
-        model = pruning.shaped(twin.model, made_so)
-        weights.load(model, job.artifacts.get(done.refs["weights"]))
-        coded = len(job.artifacts.get(done.refs["coded"])) if "coded" in done.refs else None
-        return Contender(done.refs["model"], job.artifacts.get(done.refs["model"]), model, coded), None
+        return _taken_up(job, twin, done)
     known: list[Evidence] = []
 
     def promising(model: nn.Module) -> bool:
-        onnx = _artefact(job, model, recipe)
+        onnx = deploying.artefact(model, recipe, job.snapshot, seed=manifest.seed)
         contender = Contender(canonical.digest(onnx), onnx, model)
         stop = _hopeless(job, data)
         shape = efficiency(
@@ -339,50 +362,73 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
         known.extend([shape] if stop(shape.measurements) else [])
         return not known
 
-    made = pruning.candidate(
-        job.workload,
-        twin.model,
-        job.snapshot,
-        recipe,
-        ratio=trial.ratio,
-        epochs=manifest.finetune_epochs,
-        seed=manifest.seed,
-        round_to=manifest.round_to,
-        early=twin.early,
-        known=twin.known,
-        promising=promising,
-        progress=listener.get().progress(f"{trial.words}: making it"),
-    )
-    onnx = _artefact(job, made.deployed, recipe)
-    refs = {
-        "model": job.artifacts.put(onnx),
-        "weights": job.artifacts.put(weights.dump(made.model)),
-        "parent": twin.digest,
-        "data": job.snapshot.digest,
-        "lineage": job.artifacts.put(made.lineage.encode()),
+    bar = listener.get().progress(f"{trial.words}: making it")
+    try:
+        made = pruning.candidate(
+            job.workload,
+            twin.model,
+            job.snapshot,
+            recipe,
+            ratio=trial.ratio,
+            epochs=manifest.finetune_epochs,
+            seed=manifest.seed,
+            round_to=manifest.round_to,
+            early=twin.early,
+            source=_source(job, recipe),
+            known=twin.known,
+            promising=promising,
+            progress=bar,
+        )
+    finally:
+        bar(1, 1)  # where it is refused before its training is done, too
+    onnx = deploying.artefact(made.deployed, recipe, job.snapshot, seed=manifest.seed)
+    files = {
+        "model": onnx,
+        "weights": weights.dump(made.model),
+        "lineage": made.lineage.encode(),
+        "masks": made.masks,
+        "start": made.start,
+        "coded": made.coded,
+        "evidence": known[0].encode() if known else None,  # it was refused for its shape, and never trained
     }
-    if made.masks is not None:
-        refs["masks"] = job.artifacts.put(made.masks)
-    if made.coded is not None:
-        refs["coded"] = job.artifacts.put(made.coded)
+    refs = {name: job.artifacts.put(content) for name, content in files.items() if content is not None}
+    refs |= {"parent": twin.digest, "data": job.snapshot.digest}
     said = {"name": recipe.name, "steps": recipe.words, "ratio": f"{trial.ratio:g}"}
     _record(job, step, "model.pruned", refs=refs, recipe=said)
     stored = None if made.coded is None else len(made.coded)
     return Contender(refs["model"], onnx, made.model, stored), known[0] if known else None
 
 
-def _artefact(job: Job, model: nn.Module, recipe: Recipe) -> bytes:
-    """The file that answers: exported, and in 8 bits where the recipe says so."""
-    onnx = _export(job, model)
-    for step in recipe.steps:
-        if step.method.verb == "quantise":
-            asked, rows = str(step.knobs["kind"]), int(step.knobs["rows"])
-            kind = None if asked == "auto" else cast("quantising.Kind", asked)
-            made = quantising.int8(onnx, job.snapshot.train.x, kind=kind, calibration=rows, seed=job.manifest.seed)
-            for layer, why in made.untouched.items():
-                listener.get().say(f"{layer} stays in 32 bits: {why}")
-            onnx = made.content
-    return onnx
+def _taken_up(job: Job, twin: Twin, done: Event) -> tuple[Contender, Evidence | None]:
+    """What `_candidate` gave before it was interrupted."""
+
+    def get(name: str) -> bytes | None:
+        return job.artifacts.get(done.refs[name]) if name in done.refs else None
+
+    model = pruning.shaped(twin.model, lineage.decode(job.artifacts.get(done.refs["lineage"])))
+    weights.load(model, job.artifacts.get(done.refs["weights"]))
+    coded, refused = get("coded"), get("evidence")
+    onnx = job.artifacts.get(done.refs["model"])
+    contender = Contender(done.refs["model"], onnx, model.eval(), None if coded is None else len(coded))
+    return contender, None if refused is None else Evidence.decode(refused)
+
+
+def _source(job: Job, recipe: Recipe) -> Source | None:
+    """The newest pruned version of another model that was ever live, to transfer from; None where there is none."""
+    name = next((str(step.knobs["from"]) for step in recipe.steps if step.method.verb == "transfer"), None)
+    model = None if name is None else job.ledger.state().models.get(name)
+    if model is None:
+        return None
+    numbers = {release.digest: number for number, release in model.releases.items() if release.was_live}
+    events = (job.ledger.entry(index).event for index in range(job.ledger.size))
+    made = [event for event in events if event.type == "model.pruned" and event.refs["model"] in numbers]
+    if not made:
+        return None
+    event = max(made, key=lambda event: numbers[event.refs["model"]])
+    cut = lineage.decode(job.artifacts.get(event.refs["lineage"]))
+    packed = recomputing.read_masks(cut, job.artifacts.get(event.refs["masks"]) if "masks" in event.refs else None)
+    stays = masks.unpack(packed, {name: mask.shape for name, mask in cut.masks.items()})
+    return Source(weights.read(job.artifacts.get(event.refs["weights"])), stays)
 
 
 # 5
@@ -469,11 +515,6 @@ def accuracy(evidence: Evidence) -> float:
     """The candidate's accuracy in percent, for people to read."""
     measured = evidence.get("quality.accuracy")
     return 100 * measured.value if isinstance(measured, Estimate) else float("nan")
-
-
-def _export(job: Job, model: Any) -> bytes:
-    with working("exporting to ONNX"):
-        return export.to_onnx(model, job.snapshot.gate.x[:64], classes=job.snapshot.classes)
 
 
 def _done(job: Job, step: str) -> Event | None:

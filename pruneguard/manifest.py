@@ -177,7 +177,8 @@ def _recipes(section: documents.Section | None) -> tuple[Recipe, ...]:
         except InvalidInputError as error:
             section.refuse(name, str(error))
     if not 1 <= len(found) <= RECIPES_MAX:
-        section.refuse("", f"expected 1 to {RECIPES_MAX} recipes, found {len(found)}; name at least one")
+        names = section.keys()
+        section.refuse(names[-1] if names else "", f"expected 1 to {RECIPES_MAX} recipes, found {len(found)}")
     return tuple(found)
 
 

@@ -45,7 +45,7 @@ class Shown:
     reason: str = ""
 
 
-_HALO = "paint-order: stroke; stroke: var(--paper); stroke-width: 4px"
+HALO = "paint-order: stroke; stroke: var(--paper); stroke-width: 4px"
 """Words stay legible where they cross a line."""
 
 _COLOURS = {
@@ -138,7 +138,7 @@ class _Plane:
 
 def _axes(plane: _Plane, objective: str, accuracy: str, margin: float | None) -> list[Markup]:
     parts = [tag("text", f"{accuracy}, %", x=0, y=12), line("zero", LEFT, HEIGHT, WIDTH - RIGHT, HEIGHT)]
-    for level in _round_numbers(plane.low, plane.high):
+    for level in round_numbers(plane.low, plane.high):
         y = plane.y(level)
         parts += [
             line("rule", LEFT, y, WIDTH - RIGHT, y),
@@ -146,7 +146,7 @@ def _axes(plane: _Plane, objective: str, accuracy: str, margin: float | None) ->
         ]
     parts += [
         tag("text", f"{100 * cost:.4g}", x=plane.x(cost), y=LANE + 32, text_anchor="middle", class_="soft")
-        for cost in _round_numbers(0.0, plane.right)
+        for cost in round_numbers(0.0, plane.right)
     ]
     parts += [
         tag("text", "not measured", x=LEFT, y=LANE - 12, class_="soft"),
@@ -179,7 +179,7 @@ def _mark(number: int, shown: Shown, plane: _Plane) -> Markup:
         parts.append(tag("circle", cx=x, cy=y, r=9, class_="back"))
         label, side = f"{number}: {shown.recipe}, {shown.ratio:.0%}", x > WIDTH * 0.7
         top = y if shown.high is None else plane.y(shown.high)
-        words = tag("text", label, x=x, y=top - 8, text_anchor="end" if side else "start", style=_HALO)
+        words = tag("text", label, x=x, y=top - 8, text_anchor="end" if side else "start", style=HALO)
         parts.append(words)
     else:
         parts.append(tag("text", str(number), x=x + 8, y=y - 6, class_="soft"))
@@ -217,7 +217,7 @@ def _story(number: int, shown: Shown) -> str:
     return told + measured + (f"; {shown.reason}" if shown.reason else "")
 
 
-def _round_numbers(low: float, high: float) -> list[float]:
+def round_numbers(low: float, high: float) -> list[float]:
     """Multiples of 1, 2 or 5 times a power of ten between two ends, TICKS at most."""
     least = (high - low) / TICKS
     power = 10.0 ** math.floor(math.log10(least))

@@ -38,6 +38,16 @@ listener: ContextVar[Report] = ContextVar("listener", default=Quiet())  # noqa: 
 
 
 @contextmanager
+def hushed() -> Iterator[None]:
+    """Nobody listens: for small work inside a larger one that is told already."""
+    token = listener.set(Quiet())
+    try:
+        yield
+    finally:
+        listener.reset(token)
+
+
+@contextmanager
 def working(label: str) -> Iterator[None]:
     """Tell the listener of work whose length nobody knows."""
     bar = listener.get().progress(label)

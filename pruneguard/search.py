@@ -75,7 +75,7 @@ class Space:
 
     `evaluations_max` bounds the full evaluations, `trials_max` all trials, those that were stopped early included.
     `predicted` holds objectives that are known before anything is trained. Raises InvalidInputError for levels that do
-    not increase, and where there is nothing to try.
+    not increase.
     """
 
     levels: Mapping[str, tuple[float, ...]]
@@ -84,8 +84,6 @@ class Space:
     predicted: Mapping[Trial, float] = field(default_factory=dict)
 
     def __post_init__(self) -> None:
-        if not any(self.levels.values()):
-            raise InvalidInputError("the search has nothing to try; give at least one recipe with one ratio")
         for recipe, ratios in self.levels.items():
             if any(after <= before for before, after in pairwise(ratios)):
                 raise InvalidInputError(f"the ratios of {recipe} are {list(ratios)}; expected them to increase")

@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pruneguard.evidence import PairedTable
+from pruneguard.evidence import Estimate, PairedTable
 from pruneguard.lifecycle import Attempt, Job, choose, nearest, result
 from pruneguard.manifest import Objective
 from pruneguard.plots import Fate, Shown, candidates_page
@@ -12,10 +12,12 @@ from pruneguard.statistics import tango_lower, tango_upper
 from pruneguard.verdict import Outcome
 
 OBJECTIVES = {
-    Objective.SPARSITY: "weights left",
+    Objective.SPARSITY: "weights",
     Objective.LATENCY: "time of an answer",
-    Objective.SIZE: "bytes stored",
+    Objective.SIZE: "bytes",
 }
+"""What a candidate has a share of, the twin's being the whole."""
+
 _ALPHA = 0.05
 
 
@@ -56,6 +58,23 @@ def outline(job: Job, attempts: Sequence[Attempt]) -> dict[str, Any]:
             for tried, each in zip(attempts, shown(job, attempts), strict=True)
         ],
     }
+
+
+def summary(job: Job, tried: Attempt, *, chosen: bool) -> str:
+    """How one candidate fared, in a line."""
+    if tried.verdict is None or tried.evidence is None:
+        return f"{tried.trial.words}: no network"
+    found = result(job, tried)
+    mark = "chosen" if chosen else "passed" if tried.passed else "rejected"
+    whole = OBJECTIVES[job.manifest.objective]
+    share = "" if found.objective is None else f", {100 * found.objective:.3g} % of the twin's {whole}"
+    return f"{tried.trial.words}: {mark}, {right(tried)}{share}"
+
+
+def right(tried: Attempt) -> str:
+    """The candidate's accuracy, where it was measured."""
+    measured = None if tried.evidence is None else tried.evidence.get("quality.accuracy")
+    return f"{100 * measured.value:.1f} % right" if isinstance(measured, Estimate) else "accuracy not measured"
 
 
 def _trial(tried: Attempt) -> dict[str, Any]:

@@ -241,8 +241,8 @@ def test_the_estimate_for_one_recipe_by_hand():
     assert remaining(replace(ONE, trials_max=3), []) == (3, 3)
 
 
-def test_levels_that_do_not_increase_and_a_search_for_nothing_are_refused():
+def test_levels_that_do_not_increase_are_refused_and_where_there_are_none_nothing_is_tried():
     with pytest.raises(InvalidInputError, match="expected them to increase"):
         Space({"a": (0.5, 0.5)})
-    with pytest.raises(InvalidInputError, match="nothing to try"):
-        Space({"a": ()})
+    assert next_trial(Space({"a": ()}), []) is None
+    assert next_trial(Space({}), []) is None

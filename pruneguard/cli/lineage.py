@@ -106,24 +106,33 @@ def _of_release(model: str, number: int) -> _Question:
     known = settings()
     ledger, artifacts = home.read_ledger(known), home.artifacts(known)
     release = releases.find_release(ledger.state(), model=model, number=number)
-    made = _pruned(ledger, release.digest)
+    made = _event(ledger, "model.pruned", release.digest)
     if made is None:
         raise InvalidInputError(f"{model} {number} is dense: nothing was cut; name a pruned release")
     content = artifacts.get(made.refs["lineage"])
     lineage = decode(content)
+    trained = _event(ledger, "model.trained", made.refs["parent"])
+    dense = {} if trained is None else trained.refs
+    if "weights" in dense and (
+        lineage.dense != dense["weights"]
+        or lineage.start not in (dense["weights"], dense.get("early"), made.refs.get("start"))
+    ):
+        raise IntegrityError(
+            f"the lineage starts from {lineage.start}; the log knows no such weights of the dense twin"
+        )
     masks = None if lineage.stored is None else artifacts.get(lineage.stored)
     final = artifacts.get(made.refs["weights"]) if "weights" in made.refs else None
     return _Question(content, artifacts.get(lineage.start), masks, final)
 
 
-def _pruned(ledger: "Ledger", digest: str) -> "Event | None":
-    """The event that made the model with this digest."""
+def _event(ledger: "Ledger", kind: str, digest: str) -> "Event | None":
+    """The event of this kind that made the model with this digest."""
     from pruneguard.ledger.events import Entry
 
     for start in range(0, ledger.size, _BLOCK):
         for raw in ledger.raw(start, min(start + _BLOCK, ledger.size)):
-            if b"model.pruned" in raw or b'"payload"' in raw:  # an envelope hides what it holds
+            if kind.encode() in raw or b'"payload"' in raw:  # an envelope hides what it holds
                 event = Entry.decode(raw).event
-                if event.type == "model.pruned" and event.refs["model"] == digest:
+                if event.type == kind and event.refs["model"] == digest:
                     return event
     return None

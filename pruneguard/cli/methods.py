@@ -44,9 +44,23 @@ def _methods(args: argparse.Namespace) -> int:
                     "ratio (the search's): how much it takes away, where that is not for the search to say", hang=6
                 )
             )
-    if not chosen:
+    if chosen:
+        _tables()
+    else:
         print(f"no method has {args.name!r} in its name; `pruneguard methods` lists all")
     return 0 if chosen else 1
+
+
+def _tables() -> None:
+    """What the knobs `criterion` and `budget` choose from, where the service is installed."""
+    from pruneguard.pruning import criteria, masks
+
+    print("\ncriteria, for parts:")
+    for name, criterion in criteria.CRITERIA.items():
+        print(_wrapped(f"{name}: {criterion.doc}. {criterion.paper}"))
+    print("budgets, for weights:")
+    for name, budget in masks.BUDGETS.items():
+        print(_wrapped(f"{name}: {budget.doc}. {budget.paper}"))
 
 
 def _wrapped(text: str, *, hang: int = 4) -> str:

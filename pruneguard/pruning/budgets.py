@@ -10,6 +10,7 @@ from enum import StrEnum
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning.parts.group import Group, Indices, Part
+from pruneguard.pruning.recipe import TooMildError
 
 ROUNDED = frozenset({Part.CHANNELS, Part.NEURONS, Part.UNITS})
 """Parts whose widths the hardware cares for; heads, blocks and experts are counted one by one."""
@@ -53,8 +54,8 @@ def choose(
     units becomes a multiple of `round_to`, the nearest one, and no group falls below that or below `Group.least` parts.
     Groups of the same `level` end equally wide. A global ranking takes such steps whole, at the mean of their scores.
 
-    Raises InvalidInputError for a ratio outside (0, 1), scores that are not finite, and, unless `at_least_one` is off,
-    when nothing can leave.
+    Raises InvalidInputError for a ratio outside (0, 1) and scores that are not finite, TooMildError, unless
+    `at_least_one` is off, when nothing can leave.
     """
     if not 0 < ratio < 1:
         raise InvalidInputError(f"the pruning ratio is {ratio}; give the share of parts to remove, between 0 and 1")
@@ -63,7 +64,7 @@ def choose(
     chosen = leaving(steps, rungs)
     if not chosen and at_least_one:
         widths = {group.root: sum(map(len, group.numbers)) for group in groups}
-        raise InvalidInputError(
+        raise TooMildError(
             f"nothing can leave at ratio {ratio} and round_to {round_to}; the widths are {widths or 'none'}; "
             "raise the ratio, lower round_to, prune another kind of part, or give the network wider layers"
         )
@@ -81,10 +82,15 @@ def ladders(groups: Sequence[Group], scores: Sequence[Iterable[float]], *, round
                 f"{group.root} has {group.width} parts and the scores {row[:8]}...; expected a finite one for each; "
                 "score the network with another criterion"
             )
-    together: dict[object, list[int]] = {}
+    return [_ladder(groups, values, members, round_to) for members in together(groups)]
+
+
+def together(groups: Sequence[Group]) -> list[list[int]]:
+    """Numbers of the groups that can only be cut together: those of each level, and each one that has no level."""
+    levels: dict[object, list[int]] = {}
     for number, group in enumerate(groups):
-        together.setdefault((group.part, group.level) if group.level else number, []).append(number)
-    return [_ladder(groups, values, members, round_to) for members in together.values()]
+        levels.setdefault((group.part, group.level) if group.level else number, []).append(number)
+    return list(levels.values())
 
 
 def leaving(steps: Sequence[Ladder], rungs: Sequence[int]) -> dict[int, Indices]:

@@ -1,4 +1,4 @@
-"""Adaptive sparsity: how far to prune in the next round, from what the last one cost."""
+"""How far to prune in the next round, from what the last one cost."""
 
 from pruneguard.errors import InvalidInputError
 
@@ -47,3 +47,40 @@ class Controller:
             self._scale /= 2
             self.ratio = (self.accepted + self.ratio) / 2
         return self.ratio
+
+    def skip(self) -> None:
+        """Nothing could be taken away at this ratio: go as far as may be."""
+        self.ratio = self._high
+
+
+class Equal:
+    """So many rounds that each take the same share of what is left, until one costs more than the budget.
+
+    Han et al. 2015 (arXiv 1506.02626). The same to ask as a `Controller`.
+
+    >>> pace = Equal(budget=0.02, high=0.75, rounds=2)
+    >>> round(pace.ratio, 3), pace.update(0.01), pace.update(0.03), pace.accepted
+    (0.5, 0.75, 0.5, 0.5)
+    """
+
+    def __init__(self, *, budget: float, high: float, rounds: int) -> None:
+        self._budget, self._high, self._rounds = budget, high, rounds
+        self.accepted = 0.0
+        self.ratio = 0.0
+        self._number = 0
+        self.skip()
+
+    def update(self, drop: float) -> float:
+        """The next ratio; the accepted one again when there is nothing more to try."""
+        if drop <= self._budget:
+            self.accepted = self.ratio
+            self.skip()
+        else:
+            self.ratio = self.accepted
+        return self.ratio
+
+    def skip(self) -> None:
+        """On to the next round."""
+        self._number += 1
+        share = 1 - (1 - self._high) ** (self._number / self._rounds)
+        self.ratio = self._high if self._number >= self._rounds else share

@@ -4,6 +4,7 @@ An auditor reads these without torch or numpy; `recomputing.py` beside it does w
 are those of the dense network, however many rounds the cutting took.
 """
 
+import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -63,12 +64,13 @@ class Factors:
 
 @dataclass(frozen=True, slots=True)
 class Round:
-    """One round of pruning and training: the share that was asked to go, and the accuracy it cost on the gate split.
+    """One round of a step's pruning and training: the share asked to go, and the accuracy it cost on the gate split.
 
     `drop` is the twin's accuracy minus the network's, None where nobody looked. A round that cost too much is `undone`:
     the network is the one of the round before.
     """
 
+    step: str
     ratio: float
     drop: float | None = None
     undone: bool = False
@@ -92,6 +94,8 @@ class Lineage(canonical.Document):
     was called in the dense network where that changed. `masks` are the weights that became zero beside. `factored` are
     the layers that were replaced by products afterwards, `untouched` those that the recipe could not reach, and why.
 
+    What a recipe asked for, its rounds, the reasons for untouched layers, the rows and epochs are the service's word.
+
     `dense` is the digest of the twin's weights. `start` is that of the weights that the cut was made in: the twin's, or
     those of an earlier moment of its training, where the recipe rewinds. `weights` is the digest of `start`, cut and
     masked: it proves the places. What training made of the entries is in the final weights.
@@ -113,6 +117,8 @@ class Lineage(canonical.Document):
     untouched: Mapping[str, str] = field(default_factory=dict)
     rounds: tuple[Round, ...] = ()
     rows: Rows | None = None
+    epochs: int = 0
+    """That it was trained for after the first cut; none means never."""
 
     def source(self, name: str) -> str:
         """What a tensor of the pruned network is called in the dense one."""
@@ -128,7 +134,7 @@ class Lineage(canonical.Document):
         """Shapes of the tensors of the network that was trained last, layers factored."""
         shapes = self.pruned_shapes
         for layer, factors in self.factored.items():
-            shapes = _factored(shapes, layer, factors.ranks)
+            _factor(shapes, layer, factors.ranks)
         return shapes
 
     @property
@@ -160,7 +166,8 @@ class Lineage(canonical.Document):
             "masks": {n: {"digest": m.digest, "shape": list(m.shape), "kept": m.kept} for n, m in self.masks.items()},
             "factored": {n: {"ranks": list(f.ranks), "error": f.error} for n, f in self.factored.items()},
             "untouched": dict(self.untouched),
-            "rounds": [{"ratio": r.ratio, "drop": r.drop, "undone": r.undone} for r in self.rounds],
+            "rounds": [{"step": r.step, "ratio": r.ratio, "drop": r.drop, "undone": r.undone} for r in self.rounds],
+            "epochs": self.epochs,
             "rows": None if (r := self.rows) is None else {"kept": r.kept, "of": r.of, "digest": r.digest},
         }
 
@@ -175,6 +182,8 @@ def decode(content: bytes) -> Lineage:
         if not all(isinstance(text, str) for text in texts) or not isinstance(document["stored"], str | None):
             raise TypeError("a digest, a name or a reason is no text")
         found = _lineage(document)
+        _require_sound(found)
+        _require_plausible(found)
         if found.encode() != content:
             raise InvalidInputError("this lineage is not in the one form it can have; nobody may write it in another")
     return found
@@ -224,17 +233,40 @@ def joined(first: Removed, then: Removed) -> dict[str, dict[str, Indices]]:
     return result
 
 
-def _factored(shapes: Mapping[str, Indices], layer: str, ranks: Indices) -> dict[str, Indices]:
-    """Shapes after one layer became a chain: its input, the ranks between, its output; a kernel stays in the middle."""
-    made = dict(shapes)
-    outputs, inputs, *kernel = made.pop(f"{layer}.weight")
+def _factor(shapes: dict[str, Indices], layer: str, ranks: Indices) -> None:
+    """Let one layer become a chain: its input, the ranks between, its output; a kernel stays in the middle."""
+    outputs, inputs, *kernel = shapes.pop(f"{layer}.weight")
     links = list(pairwise((inputs, *ranks, outputs)))
     for place, (width_in, width_out) in enumerate(links):
         middle = len(links) == 3 and place == 1
-        made[f"{layer}.{place}.weight"] = (width_out, width_in, *(kernel if middle else [1] * len(kernel)))
-    if (bias := made.pop(f"{layer}.bias", None)) is not None:
-        made[f"{layer}.{len(links) - 1}.bias"] = bias
-    return made
+        shapes[f"{layer}.{place}.weight"] = (width_out, width_in, *(kernel if middle else [1] * len(kernel)))
+    if (bias := shapes.pop(f"{layer}.bias", None)) is not None:
+        shapes[f"{layer}.{len(links) - 1}.bias"] = bias
+
+
+def _require_sound(found: Lineage) -> None:
+    """That its parts fit each other: what is read off it afterwards raises nothing, and costs what its bytes cost."""
+    numbers = [found.ratio, *(r.ratio for r in found.rounds), *(f.error for f in found.factored.values())]
+    if type(found.seed) is not int or not all(type(n) in (int, float) and 0 <= n < math.inf for n in numbers):
+        raise TypeError("a seed, a ratio or an error that none can have")
+    if not all(type(r.undone) is bool and (r.drop is None or type(r.drop) in (int, float)) for r in found.rounds):
+        raise TypeError("a round that none can be")
+    if sum(len(axis) for axes in found.kept.values() for axis in axes if axis is not None) > DOCUMENT_BYTES_MAX:
+        raise ValueError("lists that are named more often than any network has dimensions")
+    if found.sources.keys() - found.kept.keys() or len({*map(found.source, found.kept)}) != len(found.kept):
+        raise ValueError("two tensors of one source, or a source of none")
+    for name, axes in found.kept.items():
+        for axis, size in zip(axes, found.shapes[found.source(name)], strict=True):
+            if axis is not None and (any(b <= a for a, b in pairwise(axis)) or (axis and axis[-1] >= size)):
+                raise ValueError(f"what {name} keeps are no increasing indices below {size}")
+    shapes = found.pruned_shapes
+    for layer, factors in found.factored.items():
+        outputs, inputs, *kernel = shapes[f"{layer}.weight"]
+        wanted = 1 if prod(kernel) == 1 else 2
+        if len(factors.ranks) != wanted or not all(0 < rank <= max(outputs, inputs) for rank in factors.ranks):
+            raise ValueError(f"{layer} cannot be a chain of ranks {factors.ranks}")
+    if {f"{layer}.weight" for layer in found.factored} & found.masks.keys() or found.masks.keys() - found.kept.keys():
+        raise ValueError("masks of what is gone or factored")
 
 
 def _before(number: int, gone: Indices) -> int:
@@ -272,9 +304,26 @@ def _lineage(document: Mapping[str, Any]) -> Lineage:
         },
         factored={name: Factors(_whole(f["ranks"]), f["error"]) for name, f in document["factored"].items()},
         untouched=dict(document["untouched"]),
-        rounds=tuple(Round(r["ratio"], r["drop"], r["undone"]) for r in document["rounds"]),
+        rounds=tuple(Round(str(r["step"]), r["ratio"], r["drop"], r["undone"]) for r in document["rounds"]),
         rows=_rows(document["rows"]),
+        epochs=_whole([document["epochs"]])[0],
     )
+
+
+def _require_plausible(found: Lineage) -> None:
+    """What is told beside the tensors are numbers that can be, and nothing is told twice."""
+    measured = [found.ratio, *(one.ratio for one in found.rounds), *(one.error for one in found.factored.values())]
+    drops = [one.drop for one in found.rounds if one.drop is not None]
+    if not all(type(value) in (int, float) and 0 <= value <= 1 for value in measured):
+        raise ValueError("a ratio or an error is no share")
+    if not all(type(drop) in (int, float) and -1 <= drop <= 1 for drop in drops) or type(found.seed) is not int:
+        raise TypeError("the accuracy that a round cost or the seed is no such number")
+    if not all(type(one.undone) is bool for one in found.rounds):
+        raise TypeError("a round is neither undone nor not")
+    if found.rows is not None and not found.rows.kept <= found.rows.of:
+        raise ValueError("more rows are kept than there were")
+    if any(name not in found.kept or name == source for name, source in found.sources.items()):
+        raise ValueError("a source is named of a tensor that is not there, or is no other name")
 
 
 def _rows(document: Mapping[str, Any] | None) -> Rows | None:

@@ -7,10 +7,12 @@ import torch
 from torch import nn
 
 from pruneguard import canonical
+from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import lowrank, masks, phases, selecting, sharing, storage, surgery, training, weights
 from pruneguard.pruning.lineage import Lineage, Part, Rows
 from pruneguard.pruning.recipe import Recipe, Stage, Step
 from pruneguard.pruning.shop import Known, Promising, Shop, metered, taken
+from pruneguard.pruning.transfer import Source
 from pruneguard.pruning.workpiece import Workpiece
 from pruneguard.reporting import Progress
 from pruneguard.workload import Floats, Snapshot, Split, Workload, ask
@@ -31,6 +33,8 @@ class Candidate:
     lineage: Lineage
     masks: bytes | None = None
     coded: bytes | None = None
+    start: bytes | None = None
+    """The weights that the lineage starts from, where they are not the twin's own."""
 
     @property
     def parameters(self) -> int:
@@ -83,6 +87,7 @@ def candidate(
     seed: int,
     round_to: int = 8,
     early: bytes | None = None,
+    source: Source | None = None,
     known: Known | None = None,
     promising: Promising | None = None,
     progress: Progress | None = None,
@@ -91,8 +96,9 @@ def candidate(
 
     `ratio` is how much those steps take away that do not say it themselves; `epochs` is what all training together may
     take; `round_to` is the multiple that widths are kept at, because onnxruntime is fast on such widths only. `early`
-    are the twin's weights early in its training, for recipes that rewind. `known` remembers from one candidate of this
-    twin to the next. `promising` may spare a candidate its training, which is returned as it is then.
+    are the twin's weights early in its training, for recipes that rewind; `source` is what others transfer from.
+    `known` remembers from one candidate of this twin to the next. `promising` may spare a candidate its training,
+    which is returned as it is then.
 
     Raises InvalidInputError when a step cannot be done to this network, or training it comes to nothing.
     """
@@ -109,20 +115,28 @@ def candidate(
         round_to=round_to,
         promising=promising,
         known=known,
+        source=source,
         meter=metered(progress, epochs=epochs),
     )
     todo = phases.phases(recipe.steps)
+    if len(todo) > epochs:
+        raise InvalidInputError(
+            f"recipe {recipe.name!r} trains {len(todo)} times, and finetune_epochs is {epochs}; give it one for each"
+        )
     for number, steps in enumerate(todo):
         share = phases.part_of(epochs, number, len(todo))
         work = phases.act(work, steps, shop, epochs=share, last=number == len(todo) - 1)
     coded = None
-    if (encoding := _step(recipe, "encode")) is not None:
+    spared = bool(todo) and not work.epochs  # nothing is coded that was not worth training
+    if (encoding := _step(recipe, "encode")) is not None and not spared:
         # The network gets the values back that are stored: what is judged is what is stored.
         work = replace(work, model=sharing.share(work.model, bits=int(encoding.knobs["bits"])))
         coded = storage.encode(weights.dump(work.model))
     made = replace(work, rows=rows).lineage(recipe=recipe.to_document(), ratio=ratio, seed=seed)
     ready = phases.deployed(work, known, shop.example)
-    return Candidate(work.model, ready, made, masks.pack(work.masks) if work.masks else None, coded)
+    packed = masks.pack(work.masks) if work.masks else None
+    start = None if made.start == made.dense else weights.save(work.start)
+    return Candidate(work.model, ready, made, packed, coded, start)
 
 
 def shaped(twin: nn.Module, lineage: Lineage) -> nn.Module:
@@ -147,7 +161,7 @@ def predicted(twin: nn.Module, example: Floats, recipe: Recipe, *, ratio: float,
         share = ratio if step.ratio is None else step.ratio
         if step.method.stage is Stage.STRUCTURE:
             left *= phases.left(known.find(Part(step.method.what), twin, example), twin, ratio=share, round_to=round_to)
-        elif step.method.stage is Stage.WEIGHTS:
+        elif step.method.stage is Stage.WEIGHTS and step.method.searched:
             left *= 1 - share
     return left
 

@@ -18,6 +18,7 @@ from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import tensors, weights
+from pruneguard.pruning.recipe import TooMildError
 
 Masks: TypeAlias = Mapping[str, torch.Tensor]
 """Name of a parameter -> bool tensor of its shape: what stays."""
@@ -69,7 +70,7 @@ def make(
         scores = _scores(model, criterion=criterion, seed=seed)
     masks = share(model, scores, ratio=ratio, budget=budget, within=within or {})
     if all(mask.all() for mask in masks.values()):
-        raise InvalidInputError(f"nothing leaves {type(model).__name__} at ratio {ratio}, budget {budget}; raise it")
+        raise TooMildError(f"nothing leaves {type(model).__name__} at ratio {ratio}, budget {budget}; raise it")
     return masks
 
 
@@ -140,6 +141,16 @@ def pack(masks: Masks) -> bytes:
     """The masks' file: safetensors with, under each name, the `bits` of its mask as one tensor of type U8."""
     packed = {name: bits(masks[name]) for name in sorted(masks)}
     return tensors.write({name: tensors.Tensor("U8", (len(data),), data) for name, data in packed.items()})
+
+
+def unpack(packed: Mapping[str, bytes], shapes: Mapping[str, tuple[int, ...]]) -> Masks:
+    """Masks out of their bits, which `recomputing.read_masks` has checked, and their shapes."""
+    return {
+        name: torch.from_numpy(np.unpackbits(np.frombuffer(content, np.uint8), count=math.prod(shapes[name])))
+        .bool()
+        .reshape(shapes[name])
+        for name, content in packed.items()
+    }
 
 
 def bits(mask: torch.Tensor) -> bytes:

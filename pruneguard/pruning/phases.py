@@ -1,7 +1,6 @@
 """The phases of a recipe: what is taken away, and the training that follows before the next phase looks again."""
 
 import copy
-import math
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import groupby
@@ -10,11 +9,11 @@ from typing import TypeAlias
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import budgets, criteria, lowrank, masks, padding, parts, regimes, surgery, widths
-from pruneguard.pruning.controlling import Controller
-from pruneguard.pruning.lineage import Part, Round, after
+from pruneguard.pruning import budgets, criteria, lowrank, masks, padding, parts, regimes, surgery, transfer, widths
+from pruneguard.pruning.controlling import Controller, Equal
+from pruneguard.pruning.lineage import Part, Round
 from pruneguard.pruning.parts.group import Found
-from pruneguard.pruning.recipe import Schedule, Stage, Step
+from pruneguard.pruning.recipe import Schedule, Stage, Step, TooMildError
 from pruneguard.pruning.shop import Known, Shop
 from pruneguard.pruning.workpiece import Workpiece
 from pruneguard.workload import Floats
@@ -35,9 +34,11 @@ def act(work: Workpiece, steps: Sequence[Step], shop: Shop, *, epochs: int, last
     Raises InvalidInputError when nothing of this network can be taken away so, or training it comes to nothing.
     """
     first, ratio = steps[0], _ratio(steps[0], shop)
-    if first.method.what == "weights":
-        return _weights(work, first, shop, ratio=ratio, epochs=epochs)
-    if first.method.what == "layers":
+    if first.name == "transfer weights":
+        return _trained(_transferred(work, first, shop), shop, epochs=epochs)
+    if first.name == "prune weights":
+        return _weights(work, first, shop, ratio=ratio, epochs=epochs, last=last)
+    if first.name == "factor layers":
         work = _factored(work, first, shop, ratio=ratio)
     elif not _at_once(first):
         return _in_rounds(work, first, shop, _parts_until(first, shop), ratio=ratio, epochs=epochs)
@@ -75,7 +76,7 @@ def _trained(work: Workpiece, shop: Shop, *, epochs: int, regime: regimes.Regime
     model = copy.deepcopy(work.model)
     regime = regime or (regimes.Held(work.masks) if work.masks else None)
     shop.fit(model, epochs=epochs, regime=regime)
-    return replace(work, model=model, masks=regime.masks if regime else {})
+    return replace(work, model=model, masks=regime.masks if regime else {}, epochs=work.epochs + epochs)
 
 
 # Parts and layers
@@ -90,6 +91,8 @@ def _parts(work: Workpiece, step: Step, shop: Shop, *, ratio: float, last: bool 
     part = Part(step.method.what)
     whole = not work.removed  # so that what is known of the twin holds
     found = shop.known.find(part, work.dense, shop.example) if whole else parts.find(part, work.model, shop.example)
+    if not found.groups and not last:
+        return work
     if not found.groups:
         why = "; ".join(f"{layer}: {reason}" for layer, reason in found.untouched.items())
         raise InvalidInputError(
@@ -110,7 +113,8 @@ def _parts(work: Workpiece, step: Step, shop: Shop, *, ratio: float, last: bool 
         )
     if not chosen:
         return work
-    smaller = work.cut(found.groups, chosen).told(found.untouched)
+    stay = {group.root: f"at this ratio its {part} stay" for at, group in enumerate(found.groups) if at not in chosen}
+    smaller = work.told({**stay, **found.untouched}).cut(found.groups, chosen)
     surgery.require_alive(work.model, smaller.model, shop.example)
     return smaller
 
@@ -119,9 +123,7 @@ def left(found: Found, twin: nn.Module, *, ratio: float, round_to: int) -> float
     """The share of the twin's weights that is left when every group of one kind loses this share of its parts."""
     worth = [[0.0] * group.width for group in found.groups]
     chosen = budgets.choose(found.groups, worth, ratio=ratio, scope=budgets.Scope.LAYER, round_to=round_to)
-    kept, weights = surgery.consequence(twin, found.groups, chosen), dict(twin.named_parameters())
-    entries = sum(math.prod(after(axes, weights[name].shape)) for name, axes in kept.items() if name in weights)
-    return entries / sum(weight.numel() for weight in weights.values())
+    return surgery.share_left(twin, surgery.consequence(twin, found.groups, chosen))
 
 
 def _parts_until(step: Step, shop: Shop) -> Take:
@@ -147,7 +149,18 @@ def _factored(work: Workpiece, step: Step, shop: Shop, *, ratio: float) -> Workp
 # Weights
 
 
-def _weights(work: Workpiece, step: Step, shop: Shop, *, ratio: float, epochs: int) -> Workpiece:
+def _transferred(work: Workpiece, step: Step, shop: Shop) -> Workpiece:
+    if shop.source is None:
+        raise InvalidInputError(
+            f"there is nothing to transfer from {step.knobs['from']!r}; release a pruned version of it"
+        )
+    model = copy.deepcopy(work.model)
+    came = transfer.transfer(shop.source, model, anew=[name.strip() for name in str(step.knobs["anew"]).split(",")])
+    started = work.started(model, came.masks)
+    return started.told({name: f"starts as the twin's: {why}" for name, why in came.fresh.items()})
+
+
+def _weights(work: Workpiece, step: Step, shop: Shop, *, ratio: float, epochs: int, last: bool) -> Workpiece:
     knobs = step.knobs
     criterion, budget = str(knobs["criterion"]), str(knobs["budget"])
 
@@ -158,6 +171,11 @@ def _weights(work: Workpiece, step: Step, shop: Shop, *, ratio: float, epochs: i
         sparser = work.masked(stays).told(masks.untouched(work.model, stays))
         return sparser.rewound(shop.require_early()) if knobs["schedule"] == Schedule.REWIND else sparser
 
+    if last and shop.promising is not None and criterion != "movement":
+        # However it is made, it will have this shape and as many zeros.
+        preview = until(work, ratio)
+        if not shop.promising(deployed(preview, shop.known, shop.example)):
+            return preview
     match knobs["schedule"]:
         case Schedule.ONE_SHOT:
             return _trained(until(work, ratio), shop, epochs=epochs)
@@ -177,63 +195,57 @@ def _weights(work: Workpiece, step: Step, shop: Shop, *, ratio: float, epochs: i
 
 
 def part_of(epochs: int, number: int, count: int) -> int:
-    """The share of a training budget that part `number` of `count` gets; at least one epoch.
+    """The share of a training budget that part `number` of `count` gets.
 
     >>> [part_of(8, number, 3) for number in range(3)]
     [2, 3, 3]
     """
-    return max(1, epochs * (number + 1) // count - epochs * number // count)
+    return epochs * (number + 1) // count - epochs * number // count
 
 
 def _in_rounds(work: Workpiece, step: Step, shop: Shop, take: Take, *, ratio: float, epochs: int) -> Workpiece:
     """Take away and train in turns, and stay with the last round that did not cost too much accuracy.
 
-    Iterative: every round takes an equal share of what is left, until one costs too much (Han et al. 2015). Adaptive: a
-    controller says how far the next round goes. Rewinding judges no round by its accuracy: that is for the end.
+    Rewinding judges no round by its accuracy: that is for the end. What is left of the training follows at the end.
     """
-    schedule, rounds = step.knobs["schedule"], int(step.knobs["rounds"])
+    schedule, rounds = step.knobs["schedule"], min(int(step.knobs["rounds"]), epochs)
     drop_max = 1.0 if schedule == Schedule.REWIND else float(step.knobs["drop_max"])
-    controller = Controller(start=ratio / 2, budget=drop_max, high=ratio)
-    gone, spent, drop, told = 0.0, 0, 0.0, list(work.rounds)
-    share = ratio / 2 if schedule == Schedule.ADAPTIVE else _equal(ratio, 1, rounds)
+    pace: Controller | Equal = Equal(budget=drop_max, high=ratio, rounds=rounds)
+    if schedule == Schedule.ADAPTIVE:
+        pace = Controller(budget=drop_max, start=ratio / 2, high=ratio)
+    spent, told = 0, list(work.rounds)
     for number in range(rounds):
-        smaller = take(work, share)
+        smaller = take(work, pace.ratio)
         if smaller is work:  # its share of the training goes to the next round
-            share = _equal(ratio, number + 2, rounds) if schedule != Schedule.ADAPTIVE else ratio
+            pace.skip()
             continue
-        due = max(1, epochs * (number + 1) // rounds - spent)
-        tried, spent = _trained(smaller, shop, epochs=due), spent + due
-        drop = shop.drop(tried.model)
-        undone = drop > drop_max
-        told.append(Round(share, drop, undone))
-        if not undone:
-            work, gone = tried, share
-        if schedule == Schedule.ADAPTIVE:
-            share = controller.update(drop)
-        elif not undone:
-            share = _equal(ratio, number + 2, rounds)
-        if share <= gone or (undone and schedule == Schedule.ITERATIVE):
+        due = epochs * (number + 1) // rounds - spent
+        spent += due
+        try:
+            tried = _trained(smaller, shop, epochs=due)
+        except InvalidInputError:
+            if not pace.accepted:
+                raise
+            told.append(Round(step.name, pace.ratio, undone=True))
             break
-    if not told:
-        raise InvalidInputError(
+        drop = shop.drop(tried.model)
+        undone = not drop <= drop_max
+        told.append(Round(step.name, pace.ratio, drop, undone))
+        work = work if undone else tried
+        if pace.update(drop) <= pace.accepted:
+            break
+    if len(told) == len(work.rounds):
+        raise TooMildError(
             f"nothing of the {step.method.what} of {_named(work)} can leave at ratio {ratio:g} and round_to "
             f"{shop.round_to}; raise the ratio, or lower round_to"
         )
-    if not gone:
+    if not pace.accepted:
         raise InvalidInputError(
             f"even {told[-1].ratio:.0%} of the {step.method.what} of {_named(work)} cost {100 * drop:.1f} points of "
             f"accuracy, and drop_max is {100 * drop_max:g}; raise it, train longer, or take more rounds"
         )
-    return replace(work, rounds=tuple(told))
-
-
-def _equal(ratio: float, number: int, rounds: int) -> float:
-    """What is gone after so many rounds that each take the same share of what is left, and reach the ratio in the last.
-
-    >>> [round(_equal(0.75, number, 2), 3) for number in (1, 2)]
-    [0.5, 0.75]
-    """
-    return ratio if number >= rounds else 1 - (1 - ratio) ** (number / rounds)
+    work = replace(work, rounds=tuple(told))
+    return _trained(work, shop, epochs=epochs - spent) if spent < epochs and not told[-1].undone else work
 
 
 def _named(work: Workpiece) -> str:

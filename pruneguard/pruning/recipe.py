@@ -17,6 +17,10 @@ from pruneguard.pruning.lineage import Part
 Value: TypeAlias = str | float | int
 
 
+class TooMildError(InvalidInputError):
+    """So little was to be taken away that nothing can be: widths have steps. A higher ratio may work."""
+
+
 class Stage(IntEnum):
     """Steps go up through these; why, says `_ORDER`."""
 
@@ -92,7 +96,7 @@ def _count(name: str, doc: str, default: int, low: int, high: int) -> Knob:
 
 def _pattern(value: Value) -> bool:
     kept, _, of = str(value).partition(":")
-    return kept.isdigit() and of.isdigit() and 0 < int(kept) < int(of) <= 64
+    return str(value).isascii() and kept.isdigit() and of.isdigit() and 0 < int(kept) < int(of) <= 64
 
 
 _ROUNDS = _count("rounds", "rounds of pruning and training that share the training budget", 3, 1, 50)
@@ -119,7 +123,7 @@ _SCOPE = one_of(
 
 def _criterion(*choices: str) -> Knob:
     return one_of(
-        "criterion", "what makes a part worth keeping: `pruneguard methods` says each with its paper", *choices
+        "criterion", "what makes a part worth keeping; each with its paper at the end of `pruneguard methods`", *choices
     )
 
 
@@ -223,6 +227,24 @@ METHODS: tuple[Method, ...] = (
         ),
     ),
     Method(
+        "transfer",
+        "weights",
+        Stage.WEIGHTS,
+        "Start as a pruned version of another model: its weights where names and shapes agree, its zeros for good.",
+        "Iofinova 2022 arXiv 2111.13445; Chen 2020 2007.12223",
+        (
+            Knob(
+                "from",
+                "the other model, of which the newest pruned version is taken",
+                "",
+                "the name of a model in this ledger",
+                lambda value: bool(value),
+            ),
+            Knob("anew", "modules that start afresh although they would fit", "", "names, with commas", lambda _: True),
+        ),
+        searched=False,
+    ),
+    Method(
         "quantise",
         "int8",
         Stage.STORAGE,
@@ -288,6 +310,18 @@ class Recipe:
         return any(step.method.searched and step.ratio is None for step in self.steps)
 
     @property
+    def layerwise(self) -> bool:
+        """Whether each layer is asked for the same share: then shapes say at which ratios something can leave."""
+        return all(step.knobs.get("scope", "layer") == "layer" for step in self.steps)
+
+    @property
+    def exact(self) -> bool:
+        """Whether what is left follows from the ratio: rounds may stop before it, and ranks are rounded."""
+        judged = (Schedule.ITERATIVE, Schedule.ADAPTIVE)
+        loose = any(step.knobs.get("schedule") in judged or step.method.verb == "factor" for step in self.steps)
+        return self.layerwise and not loose
+
+    @property
     def words(self) -> str:
         """Its methods in one line."""
         return ", ".join(step.name for step in self.steps)
@@ -326,6 +360,19 @@ def step(given: Mapping[str, object]) -> Step:
         if values["schedule"] != Schedule.GRADUAL and "schedule" in given:
             raise InvalidInputError("schedule: movement learns what to keep on a gradual schedule; leave it out")
         values["schedule"] = Schedule.GRADUAL.value
+        if values["budget"] == "lamp":
+            raise InvalidInputError(
+                "budget: lamp compares magnitudes, and movement has none; take global, layer or erk"
+            )
+    if values.get("criterion") == "random" and values.get("schedule") in (Schedule.GRADUAL, Schedule.SPLICING):
+        raise InvalidInputError(f"criterion: {values['schedule']} goes by magnitude; take another schedule for random")
+    if values.get("scope") == "latency" and values["schedule"] != Schedule.ONE_SHOT:
+        raise InvalidInputError("schedule: scope latency measures time, and rounds count parts; take one-shot")
+    in_rounds = values.get("schedule") in (Schedule.ITERATIVE, Schedule.ADAPTIVE, Schedule.REWIND)
+    if idle := [name for name in ("rounds", "drop_max") if name in given and not in_rounds]:
+        raise InvalidInputError(f"{idle[0]}: schedule {values['schedule']} has no rounds; leave it out")
+    if "drop_max" in given and values["schedule"] == Schedule.REWIND:
+        raise InvalidInputError("drop_max: rewinding judges no round by its accuracy; leave it out")
     if _pattern(values.get("budget", "")) and values["schedule"] not in (Schedule.ONE_SHOT, Schedule.SPLICING):
         raise InvalidInputError(
             f"schedule: the pattern {values['budget']} has one ratio, which cannot grow; take one-shot or splicing"
@@ -358,8 +405,14 @@ def _objections(steps: Sequence[Step]) -> Iterator[str]:
     for name in dict.fromkeys(names):
         if names.count(name) > 1:
             yield f"{name} stands there twice; the rounds of one step do the same"
+    if {"prune channels", "prune neurons"} <= set(names):
+        yield "prune channels takes the neurons of linear layers as well; take one of the two"
     if {"factor layers", "prune weights"} <= set(names):
         yield "factor layers would fill the zeros of prune weights; take one of the two"
+    if "transfer weights" in names and any(step.method.stage is Stage.STRUCTURE for step in steps):
+        yield "transfer weights keeps the other model's shape, from which no parts can leave; take one of the two"
+    if {"transfer weights", "factor layers"} <= set(names):
+        yield "factor layers would fill the zeros that transfer weights brings; take one of the two"
     if {"quantise int8", "encode huffman"} <= set(names):
         yield "quantise int8 and encode huffman both say how weights are stored; take one of the two"
     if all(step.method.stage is Stage.DATA for step in steps):

@@ -46,7 +46,7 @@ def departures(final_weights: bytes, lineage: Lineage, masks: bytes | None = Non
 
     Says nothing of a lineage that `recompute` did not agree with. Raises InvalidInputError where a file is none.
     """
-    final, start = tensors.read(final_weights), lineage.final_shapes
+    final, start = tensors.read(final_weights), _final_shapes(lineage)
     for name in sorted(final.keys() ^ start.keys()):
         yield f"{name} stands in only one of the weights before and after fine-tuning"
     for name in sorted(final.keys() & start.keys()):
@@ -55,6 +55,13 @@ def departures(final_weights: bytes, lineage: Lineage, masks: bytes | None = Non
     for name, bits in read_masks(lineage, masks).items():
         if name in final and final[name].shape == start[name] and (alive := _alive(bits, final[name])):
             yield f"{name}: {alive} of {final[name].size} weights are not zero where the mask says so"
+
+
+def _final_shapes(lineage: Lineage) -> dict[str, Indices]:
+    try:
+        return lineage.final_shapes
+    except (KeyError, ValueError) as error:
+        raise InvalidInputError(f"the lineage does not fit itself: {type(error).__name__} {error}") from error
 
 
 def read_masks(lineage: Lineage, content: bytes | None) -> dict[str, bytes]:
@@ -97,8 +104,12 @@ def _cut(start: Mapping[str, Tensor], lineage: Lineage) -> dict[str, Tensor]:
         raise ValueError("tensors were cut, and nothing is said to have been removed")
     for part, roots in lineage.removed.items():
         for root, numbers in roots.items():
-            if not _agrees(Part(part), root, numbers, lineage):
+            once = bool(numbers) and list(numbers) == sorted(set(numbers))
+            if not once or not _agrees(Part(part), root, numbers, lineage):
                 raise ValueError(f"the tensors kept do not lack just the {part} {list(numbers)[:20]} of {root}")
+    inside = tuple(_inside(lineage))
+    if lost := sorted(name for name in start.keys() - set(sources) if not name.startswith(inside)):
+        raise ValueError(f"tensors {lost[:20]} are gone, and no block or expert is said to have taken them along")
     return {name: _gather(start[lineage.source(name)], lineage.kept[name]) for name in _ordered(start, lineage)}
 
 
@@ -108,13 +119,26 @@ def _ordered(start: Mapping[str, Tensor], lineage: Lineage) -> list[str]:
     return sorted(lineage.kept, key=lambda name: (types.index(start[lineage.source(name)].dtype), name.encode()))
 
 
+def _inside(lineage: Lineage) -> Iterator[str]:
+    """What the names of tensors begin with that left with a block or an expert."""
+    for part, within in ((Part.BLOCKS, ""), (Part.EXPERTS, "experts.")):
+        for root, numbers in lineage.removed.get(part.value, {}).items():
+            yield from (f"{_under(root)}{within}{number}." for number in numbers)
+
+
 def _agrees(part: Part, root: str, numbers: Indices, lineage: Lineage) -> bool:
-    """Whether the tensors that are kept say the same as the parts that are said to have left."""
+    """Whether the tensors that are kept bear out that these parts have left.
+
+    One tensor at least must lack just these. That every cut of every tensor follows from what was removed is not
+    checked: that would take the network.
+    """
     if part in (Part.BLOCKS, Part.EXPERTS):
         here = {lineage.source(name) for name in lineage.kept}
-        inside = _under(root) if part is Part.BLOCKS else f"{_under(root)}experts."
-        left = {int(m) for n in here if n.startswith(inside) and (m := n[len(inside) :].partition(".")[0]).isdigit()}
-        return left.isdisjoint(numbers)
+        starts = [f"{_under(root)}{'' if part is Part.BLOCKS else 'experts.'}{number}." for number in numbers]
+        return all(
+            any(name.startswith(start) for name in lineage.shapes) and not any(name.startswith(start) for name in here)
+            for start in starts
+        )
     if part is Part.UNITS:
         return _lacks_units(root, numbers, lineage)
     return any(_lacks(axis, numbers, size) for axis, size in _axes_under(root, lineage))
@@ -161,9 +185,9 @@ def _gather(tensor: Tensor, kept: Sequence[Axis]) -> Tensor:
     shape = tensor.shape
     for axis, size in zip(kept, shape, strict=True):
         if axis is not None and (
-            len(axis) > size or len(set(axis)) < len(axis) or not all(0 <= index < size for index in axis)
+            len(axis) >= size or len(set(axis)) < len(axis) or not all(0 <= index < size for index in axis)
         ):
-            raise IndexError(f"{list(axis[:20])} are no distinct indices into a dimension of {size}")
+            raise IndexError(f"{list(axis[:20])} are no distinct indices, fewer than all, into a dimension of {size}")
     whole = len(shape)  # trailing dimensions that are kept whole move as one block
     while whole and kept[whole - 1] is None:
         whole -= 1

@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass, field, replace
 from typing import TypeAlias
 
+import numpy as np
+import numpy.typing as npt
 import torch
 from torch import nn
 
@@ -11,6 +13,7 @@ from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import parts, training
 from pruneguard.pruning.parts.group import Found, Part
 from pruneguard.pruning.regimes import Regime
+from pruneguard.pruning.transfer import Source
 from pruneguard.pruning.weights import State
 from pruneguard.reporting import Progress
 from pruneguard.workload import Floats, Integers, Split, Workload
@@ -40,7 +43,8 @@ class Shop:
     """One candidate's surroundings. `ratio` is the search's number, `early` the twin's weights early in training.
 
     `round_to` is the multiple that widths are kept at. `promising` says of a network whose shape is final whether
-    training it is worth the time. `meter` gives the bar for so many epochs.
+    training it is worth the time. `source` is the pruned network that a recipe transfers from. `meter` gives the bar
+    for so many epochs.
     """
 
     workload: Workload
@@ -54,6 +58,7 @@ class Shop:
     promising: Promising | None
     known: Known
     meter: Callable[[int], Progress | None]
+    source: Source | None = None
 
     @property
     def example(self) -> Floats:
@@ -99,18 +104,19 @@ def metered(progress: Progress | None, *, epochs: int) -> Callable[[int], Progre
     return begin
 
 
+def right(model: nn.Module, split: Split) -> npt.NDArray[np.bool_]:
+    """Which rows the network, which must be in eval mode, gets right; what is not finite is no answer."""
+    with torch.inference_mode():
+        batches = (torch.from_numpy(split.x[at : at + _BATCH]) for at in range(0, len(split), _BATCH))
+        logits = torch.cat([model(batch) for batch in batches])
+    answered: npt.NDArray[np.bool_] = logits.isfinite().all(1).numpy()
+    correct: npt.NDArray[np.bool_] = logits.argmax(1).numpy() == split.y
+    return answered & correct
+
+
 def accuracy(model: nn.Module, split: Split) -> float:
     """Share of rows that the network, which must be in eval mode, gets right."""
-    with torch.inference_mode():
-        right = sum(
-            int(
-                (
-                    model(torch.from_numpy(split.x[at : at + _BATCH])).argmax(1).numpy() == split.y[at : at + _BATCH]
-                ).sum()
-            )
-            for at in range(0, len(split), _BATCH)
-        )
-    return right / len(split)
+    return float(right(model, split).mean())
 
 
 def taken(split: Split, rows: Integers) -> Split:

@@ -5,13 +5,14 @@ these indices along each dimension; it follows from the former, and is what an a
 """
 
 import copy
+import math
 from collections.abc import Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning.lineage import Axis, Kept
+from pruneguard.pruning.lineage import Axis, Kept, after
 from pruneguard.pruning.parts.group import Group, Indices, Part, Removed
 from pruneguard.workload import Floats
 
@@ -88,6 +89,24 @@ def resize(model: nn.Module, kept: Kept) -> None:
                 changed = True
         if changed:
             _refit(module, was)
+
+
+def share_left(model: nn.Module, kept: Kept) -> float:
+    """The share of the weights of `model` that is left when these entries stay."""
+    weights = dict(model.named_parameters())
+    entries = sum(math.prod(after(axes, weights[name].shape)) for name, axes in kept.items() if name in weights)
+    return entries / sum(weight.numel() for weight in weights.values())
+
+
+def silenced(model: nn.Module, groups: Sequence[Group], chosen: Chosen) -> nn.Module:
+    """A copy of `model` with zeros in every entry that the chosen parts own; its shape stays."""
+    silent = copy.deepcopy(model)
+    tensors = silent.state_dict()
+    for number, parts in chosen.items():
+        for part in parts:
+            for owned in groups[number].owned:
+                tensors[owned.tensor].index_fill_(owned.dim, torch.tensor(owned.indices[part], dtype=torch.long), 0)
+    return silent
 
 
 def gather(tensor: torch.Tensor, axes: Sequence[Axis]) -> torch.Tensor:

@@ -12,6 +12,7 @@ from torch import nn
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import masks
 from pruneguard.pruning.masks import Masks
+from pruneguard.pruning.weights import State
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -26,15 +27,23 @@ class Transferred:
     masks: Masks
 
 
-def transfer(source: nn.Module, target: nn.Module, stays: Masks, *, anew: Collection[str] = ()) -> Transferred:
-    """Put the tensors of `source` into `target`, in place, where name, shape and type agree; `source` is as it was.
+@dataclass(frozen=True, slots=True, eq=False)
+class Source:
+    """A pruned network for another task: its tensors by name, and the masks that made some of their entries zero."""
 
-    `stays` are the masks of `source`; those of tensors that came along hold in `target` too. A source that was made
-    narrower wants a target cut to its widths. Modules in `anew` start afresh although they would fit: a last layer
-    for other classes of the same number.
+    tensors: State
+    masks: Masks
+
+
+def transfer(source: Source, target: nn.Module, *, anew: Collection[str] = ()) -> Transferred:
+    """Put the tensors of `source` into `target`, in place, where name, shape and type agree.
+
+    The source's masks of tensors that came along hold in `target` too. A source that was made narrower wants a target
+    cut to its widths. Modules in `anew` start afresh although they would fit: a last layer for other classes of the
+    same number.
     Raises InvalidInputError, and leaves `target` as it was, when none of the source's weights fits.
     """
-    given, expected = source.state_dict(), target.state_dict()
+    given, expected = source.tensors, target.state_dict()
     fresh = {
         name: reason
         for name in expected
@@ -43,13 +52,13 @@ def transfer(source: nn.Module, target: nn.Module, stays: Masks, *, anew: Collec
     taken = tuple(name for name in expected if name not in fresh)
     if not any(expected[name].dim() > 1 for name in taken):
         raise InvalidInputError(
-            f"no weight of {type(source).__name__} fits {type(target).__name__} ({_told(fresh)}); the two must share "
-            "names and shapes up to the last layers"
+            f"no weight of the source fits {type(target).__name__} ({_told(fresh)}); the two must share names and "
+            "shapes up to the last layers"
         )
     with torch.no_grad():
         for name in taken:
             expected[name].copy_(given[name])
-    held = {name: mask for name, mask in stays.items() if name in taken}
+    held = {name: mask for name, mask in source.masks.items() if name in taken}
     masks.apply(target, held)
     return Transferred(taken, fresh, held)
 

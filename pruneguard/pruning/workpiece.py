@@ -1,8 +1,9 @@
 """A copy of the twin on its way to a candidate, and what has been done to it so far."""
 
 import copy
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass, field, replace
+from itertools import accumulate
 from typing import Any
 
 import torch
@@ -10,9 +11,23 @@ from torch import nn
 
 from pruneguard import canonical
 from pruneguard.pruning import masks, surgery, weights
-from pruneguard.pruning.lineage import Factors, Kept, Lineage, Mask, Removed, Round, Rows, composed, joined
+from pruneguard.pruning.lineage import (
+    Factors,
+    Indices,
+    Kept,
+    Lineage,
+    Mask,
+    Part,
+    Removed,
+    Round,
+    Rows,
+    composed,
+    joined,
+)
 from pruneguard.pruning.masks import Masks
 from pruneguard.pruning.parts.group import Group
+
+UNASKED = "no step of the recipe takes anything of it"
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -33,6 +48,7 @@ class Workpiece:
     untouched: Mapping[str, str] = field(default_factory=dict)
     rounds: tuple[Round, ...] = ()
     rows: Rows | None = None
+    epochs: int = 0
 
     @classmethod
     def of(cls, twin: nn.Module) -> "Workpiece":
@@ -47,12 +63,13 @@ class Workpiece:
         removed = surgery.removal(groups, chosen)
         kept = surgery.consequence(self.model, groups, chosen)
         model, names = surgery.cut(self.model, removed=removed, kept=kept)
+        sources = {name: self.sources[before] for name, before in names.items()}
         return replace(
             self,
             model=model,
             kept=composed(self.kept, kept, names),
-            sources={name: self.sources[before] for name, before in names.items()},
-            removed=joined(self.removed, self._in_dense(removed)),
+            sources=sources,
+            removed=_told_once(joined(self.removed, self._in_dense(removed)), set(sources.values())),
         )
 
     def masked(self, found: Masks) -> "Workpiece":
@@ -60,6 +77,11 @@ class Workpiece:
         model = copy.deepcopy(self.model)
         masks.apply(model, found)
         return replace(self, model=model, masks=found)
+
+    def started(self, model: nn.Module, stays: Masks) -> "Workpiece":
+        """As another network of the twin's shape: places count from its weights."""
+        state = {name: tensor.detach().clone() for name, tensor in model.state_dict().items()}
+        return replace(self, model=model, start=state, masks=stays)
 
     def rewound(self, early: weights.State) -> "Workpiece":
         """With what stays put back to what it was at an earlier moment of the twin's training; places count from there.
@@ -71,15 +93,14 @@ class Workpiece:
         return back
 
     def told(self, untouched: Mapping[str, str]) -> "Workpiece":
-        """Knowing of more layers that a step could not reach."""
-        return replace(self, untouched={**self.untouched, **untouched})
+        """Knowing of more layers that a step could not reach, by the names they have now."""
+        return replace(
+            self, untouched={**self.untouched, **{self._dense_name(at): why for at, why in untouched.items()}}
+        )
 
     def lineage(self, *, recipe: Sequence[Mapping[str, Any]], ratio: float, seed: int) -> Lineage:
         """How this came to be."""
         names = {name: source for name, source in self.sources.items() if name != source}
-        # What a recipe could not reach at one step another may have cut: such a layer is not untouched.
-        cut = {name.rpartition(".")[0] for name, axes in self.kept.items() if any(axis is not None for axis in axes)}
-        cut |= {name.rpartition(".")[0] for name in self.masks} | self.masks.keys() | self.factored.keys()
         return Lineage(
             dense=weights.digest(self.dense),
             start=canonical.digest(weights.save(self.start)),
@@ -97,22 +118,57 @@ class Workpiece:
                 for name, mask in self.masks.items()
             },
             factored=self.factored,
-            untouched={name: why for name, why in self.untouched.items() if name not in cut},
+            untouched=self._whole(),
             rounds=self.rounds,
             rows=self.rows,
+            epochs=self.epochs,
         )
 
     def _in_dense(self, removed: Removed) -> Removed:
-        """The same by the dense network's names: what is inside an expert moves up with it."""
+        return {part: {self._dense_name(root): gone for root, gone in roots.items()} for part, roots in removed.items()}
 
-        def root_of(root: str) -> str:
-            ends = ((source, name[len(root) :]) for name, source in self.sources.items() if name.startswith(f"{root}."))
-            return next((source.removesuffix(end) for source, end in ends if source.endswith(end)), root)
+    def _dense_name(self, name: str) -> str:
+        """What a module or tensor is called in the dense network: what is inside an expert moves up with it."""
+        if name in self.sources:
+            return self.sources[name]
+        ends = ((source, now[len(name) :]) for now, source in self.sources.items() if now.startswith(f"{name}."))
+        return next((source.removesuffix(end) for source, end in ends if source.endswith(end)), name)
 
-        return {part: {root_of(root): gone for root, gone in roots.items()} for part, roots in removed.items()}
+    def _whole(self) -> dict[str, str]:
+        """The layers whose weights are all still there, and why: what a step said of them, or that none was for them.
+
+        What one step could not reach another may have cut; such a layer is not among them.
+        """
+        touched = {self.sources[name] for name, axes in self.kept.items() if any(axis is not None for axis in axes)}
+        touched |= {self.sources[name] for name, mask in self.masks.items() if not mask.all()}
+        touched |= {self.sources[f"{layer}.weight"] for layer in self.factored}
+        if not (touched or self.removed):  # steps that take nothing away leave nothing out
+            return dict(self.untouched)
+        here = set(self.sources.values()) - touched
+        reasons = {}
+        for name, weight in self.dense.named_parameters():
+            if weight.dim() > 1 and name in here:
+                told = [at for at in accumulate(name.split("."), "{}.{}".format) if at in self.untouched]
+                for at in told or [name.rpartition(".")[0] or name]:
+                    reasons[at] = self.untouched.get(at, UNASKED)
+        return reasons
 
     def _places(self) -> dict[str, torch.Tensor]:
         """The start's own entries at the places that stayed."""
         places = {name: surgery.gather(self.start[self.sources[name]], axes) for name, axes in self.kept.items()}
         # Not a product: that would leave -0.0 where a negative weight was.
         return places | {name: places[name].masked_fill(~mask, 0) for name, mask in self.masks.items()}
+
+
+def _told_once(removed: Removed, here: Collection[str]) -> dict[str, dict[str, Indices]]:
+    """What left, without that of modules that have left since with the block or expert that they were in."""
+
+    def stands(part: str, root: str) -> bool:
+        inside = f"{root}." if root else ""
+        # Nothing needs be left in a list of blocks for it to stand.
+        return part == Part.BLOCKS or any(name.startswith(inside) for name in here)
+
+    still = {
+        part: {root: gone for root, gone in roots.items() if stands(part, root)} for part, roots in removed.items()
+    }
+    return {part: roots for part, roots in still.items() if roots}

@@ -17,7 +17,7 @@ from pruneguard.manifest import Manifest, load_manifest
 from pruneguard.policy import Policy, Rule
 from pruneguard.pruning import lineage, recipe, storage, weights
 from pruneguard.pruning.recomputing import departures, recompute
-from pruneguard.releases import adopt
+from pruneguard.releases import adopt, approve, shift
 from pruneguard.search import Trial
 
 TINY = Path(__file__).parent / "tiny" / "manifest.yaml"
@@ -223,3 +223,41 @@ def test_the_sparsest_that_passes_is_chosen_and_none_when_none_does(bench: Bench
     assert lifecycle.choose(job, [mild, bold]) is bold
     assert lifecycle.choose(job, [mild, refused]) is mild
     assert lifecycle.choose(job, [refused]) is None
+
+
+def test_a_pruned_version_of_another_model_is_where_a_candidate_starts(bench: Bench) -> None:
+    sparse = recipe.recipe("sparse", [recipe.step({"prune": "weights"})])
+    bench.manifest = replace(bench.manifest, model="first", recipes=(sparse,))
+    bench.adopt()
+    job = bench.begin()
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    tried = lifecycle.attempt(job, twin, data, Trial("sparse", 0.5))
+    for contender in (twin.contender, tried.candidate):
+        _, verdict = lifecycle.judge(job, contender, twin.contender, data)
+        number = int(lifecycle.propose(job, contender, verdict).event.data["number"])
+        people, model = testing.people(), "first"
+        approve(bench.ledger, model=model, number=number, reason="read", signer=people["grace"])
+        shift(bench.ledger, model=model, number=number, share=1.0, actor="otto", signer=people["otto"])
+
+    moved = recipe.recipe("moved", [recipe.step({"transfer": "weights", "from": "first"})])
+    bench.manifest = replace(bench.manifest, model="second", seed=4, recipes=(moved,))
+    job = bench.begin()
+    data, other = lifecycle.admit(job), lifecycle.train(job)
+    made = lifecycle.attempt(job, other, data, Trial("moved", 0.0))
+    assert made.reason is None
+    events = [Entry.decode(raw).event for raw in bench.ledger.raw(0, bench.ledger.size)]
+    pruned = next(e for e in events if e.type == "model.pruned" and e.data["model"] == "second")
+    cut, stored = lineage.decode(bench.artifacts.get(pruned.refs["lineage"])), bench.artifacts.get(pruned.refs["masks"])
+    assert cut.start == pruned.refs["start"] != cut.dense
+    assert recompute(bench.artifacts.get(cut.start), cut, stored)
+    assert list(departures(bench.artifacts.get(pruned.refs["weights"]), cut, stored)) == []
+    assert cut.sparsity == pytest.approx(0.5, abs=0.1)
+
+
+def test_there_is_nothing_to_transfer_from_a_model_that_nobody_pruned(bench: Bench) -> None:
+    moved = recipe.recipe("moved", [recipe.step({"transfer": "weights", "from": "nobody"})])
+    bench.manifest = replace(bench.manifest, recipes=(moved,))
+    bench.adopt()
+    job = bench.begin()
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    assert "nothing to transfer from 'nobody'" in lifecycle.attempt(job, twin, data, Trial("moved", 0.0)).reason

@@ -9,14 +9,17 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import channels
+from pruneguard.pruning import parts
 from pruneguard.pruning.export import to_onnx
+from pruneguard.pruning.lineage import Part
+from pruneguard.pruning.workpiece import Workpiece
 from tests.pruning import networks
 
 
 @pytest.fixture(scope="module")
 def pruned():
-    return channels.prune(networks.plain(), networks.IMAGES, ratio=0.5)[0]
+    groups = parts.find(Part.CHANNELS, dense := networks.plain(), networks.IMAGES).groups
+    return Workpiece.of(dense).cut(groups, {0: range(8), 1: range(16)}).model
 
 
 @pytest.fixture(scope="module")

@@ -99,7 +99,7 @@ def test_every_layer_becomes_int8_and_the_answers_stay(name):
     assert len(made.content) < len(before)
     after = Session(made.content)
     assert (after.input_shape, after.classes) == (Session(before).input_shape, 3)
-    fresh = rows[:33] + RNG.normal(0, 0.02, rows[:33].shape).astype(np.float32)
+    fresh = rows[:33] + np.random.default_rng(3).normal(0, 0.02, rows[:33].shape).astype(np.float32)
     expected = Session(before).logits(fresh)
     np.testing.assert_allclose(after.logits(fresh), expected, atol=0.15 * np.abs(expected).max())
     np.testing.assert_array_equal(after.logits(fresh, batch=1), after.logits(fresh, batch=1))

@@ -7,7 +7,7 @@ from torch import nn
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import masks, training, weights
 from pruneguard.pruning.regimes import Held
-from pruneguard.pruning.transfer import transfer
+from pruneguard.pruning.transfer import Source, transfer
 from pruneguard.workload import Split
 from tests.pruning import networks
 
@@ -59,7 +59,7 @@ def test_what_it_learnt_of_some_digits_helps_with_others_and_what_was_pruned_sta
     learn, look = digits(6, 10)
     few = Split(learn.x[:40], learn.y[:40])
     started, scratch = network(4), network(4)
-    moved = transfer(model, started, stays)
+    moved = transfer(Source(model.state_dict(), stays), started)
     masks.apply(scratch, moved.masks)
     for each in (started, scratch):
         training.fit(each, few, epochs=5, seed=1, schedule=SCHEDULE, regime=Held(moved.masks))
@@ -69,7 +69,7 @@ def test_what_it_learnt_of_some_digits_helps_with_others_and_what_was_pruned_sta
 
 def test_what_came_and_what_did_not_is_told_by_name(pruned):
     model, stays = pruned
-    moved = transfer(model, network(4), stays)
+    moved = transfer(Source(model.state_dict(), stays), network(4))
     assert moved.taken == tuple(f"layers.body.{number}.{kind}" for number in (0, 2) for kind in ("weight", "bias"))
     assert moved.fresh == {
         "layers.head.weight": "(6, 256) in the source, (4, 256) here",
@@ -82,7 +82,7 @@ def test_a_last_layer_that_fits_starts_anew_when_asked(pruned):
     model, stays = pruned
     target = network(6)
     before = target.layers["head"].weight.clone()
-    moved = transfer(model, target, stays, anew=["layers.head"])
+    moved = transfer(Source(model.state_dict(), stays), target, anew=["layers.head"])
     assert set(moved.fresh.values()) == {"asked to start anew"}
     assert torch.equal(target.layers["head"].weight, before)
     assert "layers.head.weight" not in moved.masks
@@ -92,6 +92,6 @@ def test_networks_with_nothing_in_common_are_refused_and_the_new_one_is_as_it_wa
     model, stays = pruned
     target = networks.table()
     before = weights.digest(target)
-    with pytest.raises(InvalidInputError, match="no weight of Read fits Sequential"):
-        transfer(model, target, stays)
+    with pytest.raises(InvalidInputError, match="no weight of the source fits Sequential"):
+        transfer(Source(model.state_dict(), stays), target)
     assert weights.digest(target) == before

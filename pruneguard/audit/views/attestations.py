@@ -82,7 +82,7 @@ def _told(cut: Lineage | None, name: str) -> dict[str, Any]:
         "method": {"name": name, "recipe": steps, "ratio": cut.ratio, "seed": cut.seed},
         "sparsity": cut.sparsity,
         "removed": {part: {root: list(gone) for root, gone in roots.items()} for part, roots in cut.removed.items()},
-        "layers": [_layer(cut, name) for name in sorted(cut.shapes)],
+        "layers": _layers(cut),
         "untouched": dict(cut.untouched),
         "prunedInit": words.resource("weights before fine-tuning", cut.weights),
     }
@@ -93,13 +93,17 @@ def _told(cut: Lineage | None, name: str) -> dict[str, Any]:
     return told
 
 
-def _layer(cut: Lineage, source: str) -> dict[str, Any]:
-    """One tensor of the dense network, and what became of it."""
+def _layers(cut: Lineage) -> list[dict[str, Any]]:
+    """Every tensor of the dense network, and what became of it."""
+    names, after = {cut.source(name): name for name in cut.kept}, cut.pruned_shapes
+    return [_layer(cut, source, names.get(source), after) for source in sorted(cut.shapes)]
+
+
+def _layer(cut: Lineage, source: str, name: str | None, after: Mapping[str, Sequence[int]]) -> dict[str, Any]:
     layer: dict[str, Any] = {"name": source, "shapeBefore": list(cut.shapes[source])}
-    name = next((name for name in cut.kept if cut.source(name) == source), None)
     if name is None:
         return {**layer, "shapeAfter": None}
-    layer["shapeAfter"] = list(cut.pruned_shapes[name])
+    layer["shapeAfter"] = list(after[name])
     if name != source:
         layer["nameAfter"] = name
     if any(axis is not None for axis in cut.kept[name]):
