@@ -347,7 +347,7 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
     known: list[Evidence] = []
 
     def promising(model: nn.Module) -> bool:
-        onnx = deploying.artefact(model, recipe, job.snapshot, seed=manifest.seed)
+        onnx = deploying.artefact(model, recipe, job.snapshot, seed=manifest.seed).onnx
         contender = Contender(canonical.digest(onnx), onnx, model)
         stop = _hopeless(job, data)
         shape = efficiency(
@@ -381,9 +381,9 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
         )
     finally:
         bar(1, 1)  # where it is refused before its training is done, too
-    onnx = deploying.artefact(made.deployed, recipe, job.snapshot, seed=manifest.seed)
+    file = deploying.artefact(made.deployed, recipe, job.snapshot, seed=manifest.seed)
     files = {
-        "model": onnx,
+        "model": file.onnx,
         "weights": weights.dump(made.model),
         "lineage": made.lineage.encode(),
         "masks": made.masks,
@@ -393,10 +393,10 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
     }
     refs = {name: job.artifacts.put(content) for name, content in files.items() if content is not None}
     refs |= {"parent": twin.digest, "data": job.snapshot.digest}
-    said = {"name": recipe.name, "steps": recipe.words, "ratio": f"{trial.ratio:g}"}
+    said = {"name": recipe.name, "steps": recipe.words, "ratio": f"{trial.ratio:g}", **file.told}
     _record(job, step, "model.pruned", refs=refs, recipe=said)
     stored = None if made.coded is None else len(made.coded)
-    return Contender(refs["model"], onnx, made.model, stored), known[0] if known else None
+    return Contender(refs["model"], file.onnx, made.model, stored), known[0] if known else None
 
 
 def _taken_up(job: Job, twin: Twin, done: Event) -> tuple[Contender, Evidence | None]:

@@ -45,6 +45,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.y)
 
+    def taken(self, rows: npt.NDArray[np.int64] | npt.NDArray[np.bool_]) -> "Split":
+        """Some of its rows, by number or by a mask."""
+        return Split(self.x[rows], self.y[rows], {column: values[rows] for column, values in self.slices.items()})
+
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Snapshot:

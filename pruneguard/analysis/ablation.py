@@ -15,7 +15,7 @@ from pruneguard.analysis.kinds import Team, asked, require_any, teams
 from pruneguard.analysis.subject import Subject, difference_document
 from pruneguard.errors import InvalidInputError
 from pruneguard.evidence import PairedTable
-from pruneguard.pruning import surgery
+from pruneguard.pruning import parts, surgery
 from pruneguard.pruning.budgets import ROUNDED
 from pruneguard.pruning.recipe import Recipe
 from pruneguard.reporting import listener
@@ -116,7 +116,7 @@ def _cutting(subject: Subject, team: Team, chosen: surgery.Chosen) -> Callable[[
     def without() -> nn.Module:
         twin = subject.twin.model
         kept = surgery.consequence(twin, team.groups, chosen)
-        model, _ = surgery.cut(twin, removed=surgery.removal(team.groups, chosen), kept=kept)
+        model, _ = parts.cut(twin, removed=surgery.removal(team.groups, chosen), kept=kept)
         surgery.require_alive(twin, model, subject.example)
         return model
 

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from pruneguard.analysis.subject import Subject
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import budgets, criteria
-from pruneguard.pruning.parts.group import Group, Part
+from pruneguard.pruning.group import Group, Part
 from pruneguard.pruning.recipe import Recipe
 
 WEIGHTS = "weights"

@@ -17,7 +17,7 @@ from pruneguard.analysis.kinds import WEIGHTS, Team, asked, require_any, teams
 from pruneguard.analysis.subject import Subject, difference_document, require_ratios
 from pruneguard.errors import InvalidInputError
 from pruneguard.evidence import PairedTable
-from pruneguard.pruning import budgets, criteria, masks, surgery
+from pruneguard.pruning import budgets, criteria, masks, parts, surgery
 from pruneguard.pruning.recipe import Recipe
 from pruneguard.reporting import listener
 
@@ -144,7 +144,7 @@ def _narrowing(subject: Subject, team: Team, scores: Sequence[torch.Tensor]) -> 
         chosen = budgets.choose(team.groups, scores, ratio=ratio, scope=budgets.Scope.LAYER, round_to=1)
         twin = subject.twin.model
         kept = surgery.consequence(twin, team.groups, chosen)
-        model, _ = surgery.cut(twin, removed=surgery.removal(team.groups, chosen), kept=kept)
+        model, _ = parts.cut(twin, removed=surgery.removal(team.groups, chosen), kept=kept)
         surgery.require_alive(twin, model, subject.example)
         return model, 1 - surgery.share_left(twin, kept)
 

@@ -197,7 +197,7 @@ def _measured(
     subject: Subject, candidate: pruning.Candidate, recipe: Recipe, *, seed: int, yardstick: Yardstick
 ) -> Made:
     with hushed():
-        onnx = deploying.artefact(candidate.deployed, recipe, subject.snapshot, seed=seed)
+        onnx = deploying.artefact(candidate.deployed, recipe, subject.snapshot, seed=seed).onnx
     stored = None if candidate.coded is None else len(candidate.coded)
     evidence = evaluate(
         Contender(canonical.digest(onnx), onnx, candidate.model, stored),

@@ -57,7 +57,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         print(f"pruneguard: {error}", file=sys.stderr)
         return error.exit_code
     except KeyboardInterrupt:
-        print("pruneguard: interrupted; the same command goes on where it stopped", file=sys.stderr)
+        print("pruneguard: interrupted; the same command starts again, or goes on where a run stopped", file=sys.stderr)
         return 130
     except BrokenPipeError:
         sys.stderr.close()  # whoever read us went away, and Python would complain about it at exit

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from enum import StrEnum
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning.parts.group import Group, Indices, Part
+from pruneguard.pruning.group import Group, Indices, Part
 from pruneguard.pruning.recipe import TooMildError
 
 ROUNDED = frozenset({Part.CHANNELS, Part.NEURONS, Part.UNITS})

@@ -10,8 +10,8 @@ from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import watching, weighing
+from pruneguard.pruning.group import Group, Part
 from pruneguard.pruning.parts import attention, trying
-from pruneguard.pruning.parts.group import Group, Part
 from pruneguard.workload import Split
 
 ROWS_MAX = 1024

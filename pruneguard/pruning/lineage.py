@@ -4,7 +4,6 @@ An auditor reads these without torch or numpy; `recomputing.py` beside it does w
 are those of the dense network, however many rounds the cutting took.
 """
 
-import math
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from enum import StrEnum
@@ -182,8 +181,9 @@ def decode(content: bytes) -> Lineage:
         if not all(isinstance(text, str) for text in texts) or not isinstance(document["stored"], str | None):
             raise TypeError("a digest, a name or a reason is no text")
         found = _lineage(document)
-        _require_sound(found)
         _require_plausible(found)
+        _require_asked(found)
+        _require_sound(found)
         if found.encode() != content:
             raise InvalidInputError("this lineage is not in the one form it can have; nobody may write it in another")
     return found
@@ -246,11 +246,6 @@ def _factor(shapes: dict[str, Indices], layer: str, ranks: Indices) -> None:
 
 def _require_sound(found: Lineage) -> None:
     """That its parts fit each other: what is read off it afterwards raises nothing, and costs what its bytes cost."""
-    numbers = [found.ratio, *(r.ratio for r in found.rounds), *(f.error for f in found.factored.values())]
-    if type(found.seed) is not int or not all(type(n) in (int, float) and 0 <= n < math.inf for n in numbers):
-        raise TypeError("a seed, a ratio or an error that none can have")
-    if not all(type(r.undone) is bool and (r.drop is None or type(r.drop) in (int, float)) for r in found.rounds):
-        raise TypeError("a round that none can be")
     if sum(len(axis) for axes in found.kept.values() for axis in axes if axis is not None) > DOCUMENT_BYTES_MAX:
         raise ValueError("lists that are named more often than any network has dimensions")
     if found.sources.keys() - found.kept.keys() or len({*map(found.source, found.kept)}) != len(found.kept):
@@ -324,6 +319,23 @@ def _require_plausible(found: Lineage) -> None:
         raise ValueError("more rows are kept than there were")
     if any(name not in found.kept or name == source for name, source in found.sources.items()):
         raise ValueError("a source is named of a tensor that is not there, or is no other name")
+
+
+def _require_asked(found: Lineage) -> None:
+    """Nothing was done that the recipe does not ask for."""
+    verbs = ("prune", "factor", "transfer", "select")
+    asked = {f"{verb} {step[verb]}" for step in found.recipe for verb in verbs if verb in step}
+    rewound = any(step.get("schedule") == "rewind" for step in found.recipe)
+    done = {f"prune {part}" for part in found.removed}
+    done |= {"factor layers"} if found.factored else set()
+    done |= {"select rows"} if found.rows is not None else set()
+    if not done <= asked or not all(found.removed.values()):
+        told = sorted(done - asked) or "a part of which nothing left"
+        raise ValueError(f"{told} is told as done; the recipe asks for {sorted(asked)}")
+    if found.masks and not {"prune weights", "transfer weights"} & asked:
+        raise ValueError("masks, and no step of the recipe makes any")
+    if found.start != found.dense and not (rewound or "transfer weights" in asked):
+        raise ValueError("another start than the dense network, and no step of the recipe asks for one")
 
 
 def _rows(document: Mapping[str, Any] | None) -> Rows | None:

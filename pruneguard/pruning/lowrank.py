@@ -16,8 +16,8 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
+from pruneguard.pruning.group import Indices
 from pruneguard.pruning.lineage import Factors
-from pruneguard.pruning.parts.group import Indices
 
 KINDS = ("all", "svd", "tucker")
 """Which layers: matrices (svd), convolutions with a kernel (tucker), or both."""

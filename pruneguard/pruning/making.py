@@ -8,10 +8,10 @@ from torch import nn
 
 from pruneguard import canonical
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import lowrank, masks, phases, selecting, sharing, storage, surgery, training, weights
+from pruneguard.pruning import lowrank, masks, parts, phases, selecting, sharing, storage, training, weights
 from pruneguard.pruning.lineage import Lineage, Part, Rows
 from pruneguard.pruning.recipe import Recipe, Stage, Step
-from pruneguard.pruning.shop import Known, Promising, Shop, metered, taken
+from pruneguard.pruning.shop import Known, Promising, Shop, metered
 from pruneguard.pruning.transfer import Source
 from pruneguard.pruning.workpiece import Workpiece
 from pruneguard.reporting import Progress
@@ -142,7 +142,7 @@ def candidate(
 def shaped(twin: nn.Module, lineage: Lineage) -> nn.Module:
     """A network of the candidate's shape, for its weights to be loaded into."""
     kept = {lineage.source(name): axes for name, axes in lineage.kept.items()}
-    model, _ = surgery.cut(twin, removed=lineage.removed, kept=kept)
+    model, _ = parts.cut(twin, removed=lineage.removed, kept=kept)
     return lowrank.reshape(model, lineage.factored)
 
 
@@ -180,7 +180,7 @@ def _rows(
         known.rows[asked] = selecting.select(workload, snapshot, by=by, keep=keep, prefer=prefer, seed=seed)
     rows = known.rows[asked]
     digest = canonical.digest(rows.astype("<i8").tobytes())
-    return taken(snapshot.train, rows), Rows(len(rows), len(snapshot.train), digest)
+    return snapshot.train.taken(rows), Rows(len(rows), len(snapshot.train), digest)
 
 
 def _step(recipe: Recipe, verb: str) -> Step | None:

@@ -12,9 +12,9 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import surgery
+from pruneguard.pruning import parts
+from pruneguard.pruning.group import Group, Indices, Removed
 from pruneguard.pruning.lineage import Axis, Kept
-from pruneguard.pruning.parts.group import Group, Indices, Removed
 
 MULTIPLE = 4
 """What pays: from 61 to 64 recovers the fast path, and from 24 to 32 gains nothing (on AVX-512, blocks of 16)."""
@@ -37,7 +37,7 @@ def pad(
     if multiple < 1:
         raise InvalidInputError(f"widths are padded to a multiple of {multiple}; give 4, 8 or 16, or 1 for none")
     less, more = widened(groups, removed=removed, kept=kept, multiple=multiple)
-    padded, sources = surgery.cut(twin, removed=less, kept=more)
+    padded, sources = parts.cut(twin, removed=less, kept=more)
     entries = pruned.state_dict()
     with torch.no_grad():
         for name, tensor in padded.state_dict().items():

@@ -11,8 +11,8 @@ from torch import nn
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import budgets, criteria, lowrank, masks, padding, parts, regimes, surgery, transfer, widths
 from pruneguard.pruning.controlling import Controller, Equal
+from pruneguard.pruning.group import Found
 from pruneguard.pruning.lineage import Part, Round
-from pruneguard.pruning.parts.group import Found
 from pruneguard.pruning.recipe import Schedule, Stage, Step, TooMildError
 from pruneguard.pruning.shop import Known, Shop
 from pruneguard.pruning.workpiece import Workpiece

@@ -71,7 +71,7 @@ def noise(workload: Workload, snapshot: Snapshot, *, seed: int) -> Scores:
     fold = folds(split.y, seed=seed)
     held_out = np.zeros((len(split), snapshot.classes))
     for number in range(FOLDS):
-        shown, hidden = _rows(split, fold != number), _rows(split, fold == number)
+        shown, hidden = split.taken(fold != number), split.taken(fold == number)
         if len(shown) and len(hidden):
             network = _fitted(workload, shown, epochs=EPOCHS, seed=seed + number)
             held_out[fold == number] = _probabilities(network, hidden)
@@ -206,7 +206,3 @@ def _probabilities(network: nn.Module, split: Split) -> Scores:
 def _mean(scores: Sequence[Scores]) -> Scores:
     mean: Scores = np.mean(scores, axis=0)
     return mean
-
-
-def _rows(split: Split, where: npt.NDArray[np.bool_]) -> Split:
-    return Split(split.x[where], split.y[where])

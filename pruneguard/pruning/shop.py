@@ -1,7 +1,7 @@
 """What every phase of a recipe works with: rows, the teacher, training, and a look at what it has cost so far."""
 
 from collections.abc import Callable
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, field
 from typing import TypeAlias
 
 import numpy as np
@@ -11,7 +11,7 @@ from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import parts, training
-from pruneguard.pruning.parts.group import Found, Part
+from pruneguard.pruning.group import Found, Part
 from pruneguard.pruning.regimes import Regime
 from pruneguard.pruning.transfer import Source
 from pruneguard.pruning.weights import State
@@ -117,8 +117,3 @@ def right(model: nn.Module, split: Split) -> npt.NDArray[np.bool_]:
 def accuracy(model: nn.Module, split: Split) -> float:
     """Share of rows that the network, which must be in eval mode, gets right."""
     return float(right(model, split).mean())
-
-
-def taken(split: Split, rows: Integers) -> Split:
-    """Some rows of a split."""
-    return replace(split, x=split.x[rows], y=split.y[rows], slices={k: v[rows] for k, v in split.slices.items()})

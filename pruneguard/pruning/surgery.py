@@ -6,14 +6,14 @@ these indices along each dimension; it follows from the former, and is what an a
 
 import copy
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
+from pruneguard.pruning.group import Group, Indices
 from pruneguard.pruning.lineage import Axis, Kept, after
-from pruneguard.pruning.parts.group import Group, Indices, Part, Removed
 from pruneguard.workload import Floats
 
 Chosen = Mapping[int, Iterable[int]]
@@ -58,18 +58,17 @@ def consequence(model: nn.Module, groups: Sequence[Group], chosen: Chosen) -> Ke
     }
 
 
-def cut(model: nn.Module, *, removed: Removed, kept: Kept) -> tuple[nn.Module, dict[str, str]]:
-    """A copy of `model` without what is removed, and the name that each of its tensors had in `model`.
+def cut(
+    model: nn.Module, *, kept: Kept, reshape: Callable[[nn.Module], None] = lambda model: None
+) -> tuple[nn.Module, dict[str, str]]:
+    """A copy of `model` with only these entries, and the name that each of its tensors had in `model`.
 
-    `kept` goes by the names in `model`. Modes and `requires_grad` stay as they are in `model`.
+    `kept` goes by the names in `model`. `reshape` does to the copy what resizing tensors cannot, and keeps the very
+    parameters that stay; `parts.cut` knows it for each kind of part. Modes and `requires_grad` stay as in `model`.
     """
-    from pruneguard.pruning.parts import reshaping
-
     pruned = copy.deepcopy(model)
     names = {id(tensor): name for name, tensor in pruned.state_dict(keep_vars=True).items()}
-    for part in Part:  # heads before the block that holds them
-        if roots := removed.get(part.value):
-            reshaping(part)(pruned, roots)
+    reshape(pruned)
     sources = {name: names[id(tensor)] for name, tensor in pruned.state_dict(keep_vars=True).items()}
     resize(pruned, {name: kept[source] for name, source in sources.items()})
     return pruned, sources

@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning.parts.group import Group
+from pruneguard.pruning.group import Group
 from pruneguard.workload import Split
 
 BATCH = 64

@@ -16,9 +16,9 @@ from torch import nn
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import latency
 from pruneguard.evaluation.sessions import Session
-from pruneguard.pruning import export, surgery
+from pruneguard.pruning import export, parts, surgery
 from pruneguard.pruning.budgets import Ladder, ladders, leaving
-from pruneguard.pruning.parts.group import Group, Indices
+from pruneguard.pruning.group import Group, Indices
 from pruneguard.reporting import Progress
 from pruneguard.workload import Floats
 
@@ -151,7 +151,7 @@ class _Bench:
         chosen = leaving(self.steps, rungs)
         removed = surgery.removal(self.groups, chosen)
         kept = surgery.consequence(self.model, self.groups, chosen)
-        network, _ = surgery.cut(self.model, removed=removed, kept=kept)
+        network, _ = parts.cut(self.model, removed=removed, kept=kept)
         surgery.require_alive(self.model, network, self.example)
         session = Session(export.to_onnx(network, self.example, classes=self.classes))
         found = latency.ratio_of_medians(latency.rounds(session, self.dense, self.rows), seed=self.seed)

@@ -10,7 +10,8 @@ import torch
 from torch import nn
 
 from pruneguard import canonical
-from pruneguard.pruning import masks, surgery, weights
+from pruneguard.pruning import masks, parts, surgery, weights
+from pruneguard.pruning.group import Group
 from pruneguard.pruning.lineage import (
     Factors,
     Indices,
@@ -25,7 +26,6 @@ from pruneguard.pruning.lineage import (
     joined,
 )
 from pruneguard.pruning.masks import Masks
-from pruneguard.pruning.parts.group import Group
 
 UNASKED = "no step of the recipe takes anything of it"
 
@@ -62,7 +62,7 @@ class Workpiece:
         """Without the chosen parts."""
         removed = surgery.removal(groups, chosen)
         kept = surgery.consequence(self.model, groups, chosen)
-        model, names = surgery.cut(self.model, removed=removed, kept=kept)
+        model, names = parts.cut(self.model, removed=removed, kept=kept)
         sources = {name: self.sources[before] for name, before in names.items()}
         return replace(
             self,

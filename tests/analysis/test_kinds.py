@@ -2,7 +2,7 @@ import pytest
 
 from pruneguard.analysis import kinds
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning.parts.group import Part
+from pruneguard.pruning.group import Part
 from pruneguard.pruning.recipe import recipe, step
 
 

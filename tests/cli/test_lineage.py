@@ -27,9 +27,9 @@ def files(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     for name, content in (
         ("dense", weights.dump(dense)),
         ("cut", weights.dump(cut.model)),
-        ("cut.json", cut.lineage(recipe=[], ratio=0.5, seed=0).encode()),
+        ("cut.json", cut.lineage(recipe=[{"prune": "channels"}], ratio=0.5, seed=0).encode()),
         ("masked", weights.dump(masked.model)),
-        ("masked.json", masked.lineage(recipe=[], ratio=0.5, seed=0).encode()),
+        ("masked.json", masked.lineage(recipe=[{"prune": "weights"}], ratio=0.5, seed=0).encode()),
         ("masks", masks.pack(masked.masks)),
     ):
         (tmp_path / name).write_bytes(content)

@@ -7,7 +7,7 @@ from hypothesis import strategies as st
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning.budgets import Scope, choose
-from pruneguard.pruning.parts.group import Group, Part
+from pruneguard.pruning.group import Group, Part
 
 
 def group(root, width, *, part=Part.CHANNELS, bundle=1, **more):

@@ -9,7 +9,8 @@ from torch import nn
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import criteria, watching, weights
 from pruneguard.pruning.criteria import CRITERIA, default, scores
-from pruneguard.pruning.parts.group import Group, Observed, Part, Slice
+from pruneguard.pruning.group import Group, Observed, Part, Slice
+from pruneguard.pruning.recipe import METHODS
 from pruneguard.workload import Split
 from tests.pruning import networks
 
@@ -413,3 +414,13 @@ def test_rows_that_do_not_fit_the_network_are_refused():
         ask(small(), [hidden()], "taylor", Split(networks.TABLE[:3], np.array([0, 1, 0])))
     with pytest.raises(InvalidInputError, match="the labels go from 0 to 2"):
         ask(small(), [hidden()], "mrmr", Split(ROWS.x, np.array([0, 1, 2, 0])))
+
+
+def test_a_recipe_offers_just_the_criteria_that_fit():
+    for part in Part:
+        method = next(method for method in METHODS if (method.verb, method.what) == ("prune", part.value))
+        knob = next(knob for knob in method.knobs if knob.name == "criterion")
+        assert {name for name in CRITERIA if knob.fits(name)} == {
+            n for n, known in CRITERIA.items() if part in known.parts
+        }
+        assert knob.default == default(part)

@@ -222,6 +222,11 @@ def test_a_lineage_comes_back_from_its_bytes():
         ({"rounds": [{}]}, "malformed prune-lineage/v1"),
         ({"shapes": {"0.weight": [1] * 17}}, "17 dimensions"),
         ({"extra": 1}, "one form"),
+        ({"recipe": []}, "told as done"),
+        ({"recipe": [{"prune": "heads"}]}, "told as done"),
+        ({"removed": {"channels": {}}}, "told as done"),
+        ({"start": "sha256:" + "0" * 64}, "another start than the dense"),
+        ({"factored": {"7": {"ranks": [2], "error": 0.1}}}, "told as done"),
     ],
 )
 def test_a_malformed_lineage_is_refused(change, message):
@@ -275,7 +280,10 @@ def _cut(work: Workpiece, rows, part: Part, *, ratio: float = 0.5, round_to: int
 
 
 def _lineage(work: Workpiece) -> Lineage:
-    return work.lineage(recipe=[{"prune": "channels"}], ratio=0.5, seed=3)
+    steps = [{"prune": part} for part in work.removed]
+    if work.masks:
+        steps.append({"prune": "weights", "schedule": "rewind"})
+    return work.lineage(recipe=steps, ratio=0.5, seed=3)
 
 
 def _pruned() -> tuple[bytes, Lineage]:

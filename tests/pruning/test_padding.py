@@ -4,10 +4,10 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import padding, surgery, weights
+from pruneguard.pruning import padding, parts, surgery, weights
 from pruneguard.pruning.export import to_onnx
+from pruneguard.pruning.group import Group, Part, Slice
 from pruneguard.pruning.parts import traced
-from pruneguard.pruning.parts.group import Group, Part, Slice
 from tests.pruning import networks
 from tests.pruning.networks import CLASSES, IMAGES, TABLE
 
@@ -17,7 +17,7 @@ def cut(model, rows, chosen):
     groups = traced.channels(model, rows).groups
     removed = surgery.removal(groups, chosen)
     kept = surgery.consequence(model, groups, chosen)
-    pruned, _ = surgery.cut(model, removed=removed, kept=kept)
+    pruned, _ = parts.cut(model, removed=removed, kept=kept)
     generator = torch.Generator().manual_seed(3)
     for tensor in pruned.state_dict().values():  # what training would have made of it
         if tensor.is_floating_point():

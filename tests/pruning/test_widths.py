@@ -7,7 +7,7 @@ from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import latency
 from pruneguard.evaluation.sessions import Session
 from pruneguard.pruning import export, surgery, weights, widths
-from pruneguard.pruning.parts.group import Group, Part, Slice
+from pruneguard.pruning.group import Group, Part, Slice
 from pruneguard.pruning.widths import expected, shrink
 from tests.pruning import networks
 
@@ -121,7 +121,7 @@ def test_a_convolutional_network_takes_the_share_of_its_time_that_was_asked_for(
         assert len(parts) % 16 == 0
 
     kept = surgery.consequence(model, groups(), chosen)
-    cut, _ = surgery.cut(model, removed=surgery.removal(groups(), chosen), kept=kept)
+    cut, _ = parts.cut(model, removed=surgery.removal(groups(), chosen), kept=kept)
     sessions = [Session(export.to_onnx(net, ROWS, classes=networks.CLASSES)) for net in (cut, model)]
     batch = np.resize(ROWS, (64, *ROWS.shape[1:]))
     found = latency.ratio_of_medians(latency.rounds(*sessions, batch), seed=0)

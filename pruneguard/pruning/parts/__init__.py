@@ -1,16 +1,17 @@
 """What can leave a network, kind by kind: each file finds one kind's groups, and does what resizing tensors cannot.
 
-`find(model, example)` gives the groups; `reshaping(part)` is the change of modules that goes with a removal: heads
-that an attention no longer counts, a block that only passes on what it gets, an expert less. It keeps the very
-parameters that stay.
+`find` gives the groups, `cut` is the knife that also changes modules where a removal asks for it: heads that an
+attention no longer counts, a block that only passes on what it gets, an expert less.
 """
 
 from collections.abc import Callable, Mapping
 
 from torch import nn
 
+from pruneguard.pruning import surgery
+from pruneguard.pruning.group import Found, Indices, Part, Removed
+from pruneguard.pruning.lineage import Kept
 from pruneguard.pruning.parts import attention, blocks, experts, recurrent, traced
-from pruneguard.pruning.parts.group import Found, Indices, Part
 from pruneguard.workload import Floats
 
 _FIND: Mapping[Part, Callable[[nn.Module, Floats], Found]] = {
@@ -36,6 +37,15 @@ def find(part: Part, model: nn.Module, example: Floats) -> Found:
     return _FIND[part](model, example)
 
 
-def reshaping(part: str) -> Callable[[nn.Module, Mapping[str, Indices]], None]:
-    """What removing parts of this kind changes in a network beside the sizes of its tensors, in place."""
-    return _RESHAPE.get(Part(part), lambda model, removed: None)
+def cut(model: nn.Module, *, removed: Removed, kept: Kept) -> tuple[nn.Module, dict[str, str]]:
+    """`surgery.cut` for parts of any kind: a copy of `model` without what is removed, and what its tensors were called.
+
+    `kept` is the consequence of `removed`, by the names in `model`.
+    """
+
+    def reshape(copied: nn.Module) -> None:
+        for part in Part:  # heads before the block that holds them
+            if part in _RESHAPE and (roots := removed.get(part.value)):
+                _RESHAPE[part](copied, roots)
+
+    return surgery.cut(model, kept=kept, reshape=reshape)

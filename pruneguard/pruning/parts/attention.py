@@ -23,8 +23,8 @@ from dataclasses import dataclass
 import torch
 from torch import nn
 
+from pruneguard.pruning.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.pruning.parts import trying
-from pruneguard.pruning.parts.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.pruning.parts.multihead import PrunedAttention
 from pruneguard.pruning.parts.trying import under
 from pruneguard.workload import Floats
@@ -84,7 +84,7 @@ def find(model: nn.Module, example: Floats) -> Found:
         else:
             groups.append(group)
     scopes = {group.root: (group, _scope(group)) for group in groups}
-    for root, fault in trying.refuted(model, example, scopes, _silence).items():
+    for root, fault in trying.refuted(model, example, scopes, silence=_silence, reshape=reshape).items():
         untouched[root] = f"{fault}; {EXPECTED}"
     return Found(tuple(group for group in groups if group.root not in untouched), untouched)
 

@@ -15,9 +15,9 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
+from pruneguard.pruning.group import Found, Group, Indices, Part
 from pruneguard.pruning.parts import trying
 from pruneguard.pruning.parts.experts import EXPERTS
-from pruneguard.pruning.parts.group import Found, Group, Indices, Part
 from pruneguard.pruning.parts.trying import under
 from pruneguard.workload import Floats
 

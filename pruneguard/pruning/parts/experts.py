@@ -15,8 +15,8 @@ from typing import Any
 import torch
 from torch import nn
 
+from pruneguard.pruning.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.pruning.parts import trying
-from pruneguard.pruning.parts.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.pruning.parts.trying import under
 from pruneguard.workload import Floats
 
@@ -48,7 +48,7 @@ def find(model: nn.Module, example: Floats) -> Found:
         else:
             groups.append(group)
     scopes = {group.root: (group, group.root) for group in groups}
-    for root, fault in trying.refuted(model, example, scopes, _silence).items():
+    for root, fault in trying.refuted(model, example, scopes, silence=_silence, reshape=reshape).items():
         untouched[root] = f"{fault}; {EXPECTED}"
     return Found(tuple(group for group in groups if group.root not in untouched), untouched)
 

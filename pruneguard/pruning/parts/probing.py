@@ -16,7 +16,7 @@ from typing import Any
 import torch
 from torch import nn
 
-from pruneguard.pruning.parts.group import Indices
+from pruneguard.pruning.group import Indices
 from pruneguard.workload import Floats
 
 LAYERS = (nn.Linear, nn.Conv1d, nn.BatchNorm1d, nn.RNNBase, nn.MultiheadAttention)

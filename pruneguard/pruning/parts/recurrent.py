@@ -7,7 +7,7 @@ units, but each loses its own: they are groups of one `level`.
 
 import copy
 import math
-from collections.abc import Iterable, Iterator, Mapping, Sequence
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import torch
@@ -15,8 +15,8 @@ from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import surgery
+from pruneguard.pruning.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.pruning.parts import probing
-from pruneguard.pruning.parts.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.workload import Floats
 
 DEVIATION_MAX = 1e-4
@@ -127,9 +127,9 @@ def _refuted(model: nn.Module, example: Floats, groups: Sequence[Group]) -> str:
         number: torch.randperm(group.width, generator=generator)[: group.width // 2].tolist()
         for number, group in enumerate(groups)
     }
-    expected = _answers(_zeroed(model, groups, chosen), example)
+    expected = _answers(surgery.silenced(model, groups, chosen), example)
     try:
-        cut, _ = surgery.cut(model, removed={}, kept=surgery.consequence(model, groups, chosen))
+        cut, _ = surgery.cut(model, kept=surgery.consequence(model, groups, chosen))
         found = _answers(cut, example)
     except Exception as error:  # noqa: BLE001 - the user's forward, on a width that it did not expect
         return (
@@ -142,17 +142,6 @@ def _refuted(model: nn.Module, example: Floats, groups: Sequence[Group]) -> str:
     if not all(bool(((a - b).abs() <= limit).all()) for a, b in zip(found, expected, strict=True)):
         return "the network without some of its units answers differently from the network with zeros for them"
     return ""
-
-
-def _zeroed(model: nn.Module, groups: Sequence[Group], chosen: Mapping[int, Iterable[int]]) -> nn.Module:
-    """A copy of `model` that has zeros wherever the chosen parts own something."""
-    model = copy.deepcopy(model)
-    tensors = model.state_dict()
-    for number, parts in chosen.items():
-        for part in parts:
-            for owned in groups[number].owned:
-                tensors[owned.tensor].index_fill_(owned.dim, torch.tensor(owned.indices[part], dtype=torch.long), 0)
-    return model
 
 
 def _answers(model: nn.Module, example: Floats) -> list[torch.Tensor]:

@@ -13,8 +13,8 @@ from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning import surgery
+from pruneguard.pruning.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.pruning.parts import tracing
-from pruneguard.pruning.parts.group import Found, Group, Indices, Observed, Part, Slice
 from pruneguard.pruning.parts.tracing import Bond, Unit
 from pruneguard.workload import Floats
 
@@ -182,24 +182,15 @@ def _fault(model: nn.Module, group: Group, example: Floats, norms: set[str]) -> 
         chosen = {0: parts}
         kept = surgery.consequence(model, [group], chosen)
         try:
-            pruned, _ = surgery.cut(model, removed=surgery.removal([group], chosen), kept=kept)
+            pruned, _ = surgery.cut(model, kept=kept)
             surgery.require_alive(model, pruned, rows.copy())  # forward() may work in place
         except InvalidInputError as error:
             return str(error)
-        expected, found = (_answer(network, norms, rows) for network in (_silenced(model, group, parts), pruned))
+        silent = surgery.silenced(model, [group], chosen)
+        expected, found = (_answer(network, norms, rows) for network in (silent, pruned))
         if not (found - expected).abs().max() <= DEVIATION_MAX * max(1.0, float(expected.abs().max())):
             return _COUNTED
     return ""
-
-
-def _silenced(model: nn.Module, group: Group, parts: Sequence[int]) -> nn.Module:
-    """A copy of `model` with zeros in every entry that these parts own."""
-    silenced = copy.deepcopy(model)
-    tensors = silenced.state_dict(keep_vars=True)
-    for owned in group.owned:
-        gone = torch.tensor([index for part in parts for index in owned.indices[part]], dtype=torch.long)
-        tensors[owned.tensor].data.index_fill_(owned.dim, gone, 0)
-    return silenced
 
 
 def _answer(model: nn.Module, norms: set[str], example: Floats) -> torch.Tensor:

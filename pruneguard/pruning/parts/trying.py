@@ -14,8 +14,9 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
+from pruneguard.pruning import surgery
+from pruneguard.pruning.group import Group, Indices
 from pruneguard.pruning.parts import probing
-from pruneguard.pruning.parts.group import Group
 from pruneguard.workload import Floats
 
 DEVIATION_MAX = 1e-5
@@ -82,22 +83,24 @@ def refuted(
     model: nn.Module,
     example: Floats,
     scopes: Mapping[str, tuple[Group, str]],
+    *,
     silence: Callable[[nn.Module, Group], None],
+    reshape: Callable[[nn.Module, Mapping[str, Indices]], None],
 ) -> dict[str, str]:
     """The roots of groups that are not what they seem, and why: without its first part, a module answers differently.
 
-    Differently than with the part in place, but silent: `silence` does that to a copy of the network. `scopes` gives
-    each group and the module whose answers are compared. Raises InvalidInputError as `calls` does.
+    Differently than with the part in place, but silent: `silence` does that to a copy of the network, and `reshape` is
+    what goes with cutting parts of this kind. `scopes` gives each group and the module whose answers are compared.
+    Raises InvalidInputError as `calls` does.
     """
-    from pruneguard.pruning import surgery  # it imports this package
-
     if not scopes:
         return {}
     groups = [group for group, _ in scopes.values()]
     seen = calls(model, example, {scope for _, scope in scopes.values()})
     chosen = dict.fromkeys(range(len(groups)), (0,))
-    removed, kept = surgery.removal(groups, chosen), surgery.consequence(model, groups, chosen)
-    fewer = surgery.cut(model, removed=removed, kept=kept)[0].eval()
+    gone = {group.root: group.numbers[0] for group in groups}
+    kept = surgery.consequence(model, groups, chosen)
+    fewer = surgery.cut(model, kept=kept, reshape=lambda copied: reshape(copied, gone))[0].eval()
     silent = copy.deepcopy(model).eval()
     for group in groups:
         silence(silent, group)

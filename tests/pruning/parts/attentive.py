@@ -8,8 +8,8 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from pruneguard.pruning import surgery
-from pruneguard.pruning.parts.group import Group
+from pruneguard.pruning import parts, surgery
+from pruneguard.pruning.group import Group
 from pruneguard.pruning.surgery import Chosen
 from pruneguard.workload import Floats
 from tests.pruning.networks import CLASSES, seeded
@@ -215,7 +215,7 @@ def mixture() -> nn.Module:
 def without(model: nn.Module, groups: Sequence[Group], chosen: Chosen) -> nn.Module:
     """The network cut by the knife, in the mode of `model`, which is left alone."""
     kept = surgery.consequence(model, groups, chosen)
-    return surgery.cut(model, removed=surgery.removal(groups, chosen), kept=kept)[0]
+    return parts.cut(model, removed=surgery.removal(groups, chosen), kept=kept)[0]
 
 
 def answer(model: nn.Module) -> torch.Tensor:

@@ -8,10 +8,10 @@ from torch import nn
 from torch.nn.utils.rnn import pack_padded_sequence, pad_packed_sequence
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import surgery, weights
+from pruneguard.pruning import parts, surgery, weights
 from pruneguard.pruning.export import to_onnx
+from pruneguard.pruning.group import Found, Observed
 from pruneguard.pruning.parts import recurrent
-from pruneguard.pruning.parts.group import Found, Observed
 from tests.pruning.networks import CLASSES, seeded
 
 ROWS, STEPS, FEATURES, HIDDEN = 5, 4, 3, 6
@@ -49,9 +49,7 @@ def halved(groups, seed=3):
 
 
 def cut(model, groups, chosen):
-    return surgery.cut(model, removed=surgery.removal(groups, chosen), kept=surgery.consequence(model, groups, chosen))[
-        0
-    ]
+    return parts.cut(model, removed=surgery.removal(groups, chosen), kept=surgery.consequence(model, groups, chosen))[0]
 
 
 def answer(model, x=SEQUENCES):
@@ -77,9 +75,9 @@ def require_exact(model, example=SEQUENCES):
 def zeros(model, groups, chosen):
     model = copy.deepcopy(model)
     tensors = model.state_dict()
-    for number, parts in chosen.items():
+    for number, gone in chosen.items():
         for owned in groups[number].owned:
-            for part in parts:
+            for part in gone:
                 for index in owned.indices[part]:
                     tensors[owned.tensor].select(owned.dim, index).zero_()
     return model

@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import surgery, weights
+from pruneguard.pruning import parts, surgery, weights
 from pruneguard.pruning.parts import traced
 from pruneguard.pruning.parts.multihead import PrunedAttention
 from tests.pruning import networks
@@ -36,7 +36,7 @@ def widths(found):
 
 
 def without(model, groups, chosen):
-    pruned, _ = surgery.cut(
+    pruned, _ = parts.cut(
         model, removed=surgery.removal(groups, chosen), kept=surgery.consequence(model, groups, chosen)
     )
     return pruned
@@ -45,9 +45,9 @@ def without(model, groups, chosen):
 def silenced(model, groups, chosen):
     """The same network with zeros in every entry that the chosen parts own."""
     tensors = model.state_dict()
-    for number, parts in chosen.items():
+    for number, gone in chosen.items():
         for owned in groups[number].owned:
-            for part in parts:
+            for part in gone:
                 tensors[owned.tensor].index_fill_(owned.dim, torch.tensor(owned.indices[part], dtype=torch.long), 0)
     return model
 
