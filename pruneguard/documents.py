@@ -164,7 +164,7 @@ class Section:
 
     def sections(self, key: str) -> Iterator["Section"]:
         """The mappings in the list under a key; the list has at least one."""
-        for number, node in enumerate(self._items(key, "keys and values"), start=1):
+        for number, node in enumerate(self._items(key, "sections"), start=1):
             yield Section(self._path, f"{self._place}{key}[{number}].", node)
 
     def rest(self) -> dict[str, Scalar]:

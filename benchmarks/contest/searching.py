@@ -39,6 +39,7 @@ def search(dense: Dense, *, quick: bool) -> Ours:
         points = {id(tried): _point(tried, dense) for tried in attempts if tried.candidate is not None}
     return Ours(
         points=tuple(points.values()),
+        passing=tuple(points[id(tried)] for tried in attempts if tried.passed),
         returned=None if chosen is None else points[id(chosen)],
         evaluations=sum(lifecycle.result(job, tried).full for tried in attempts),
         seconds=seconds,

@@ -7,18 +7,12 @@ import copy
 import sys
 from pathlib import Path
 
-import nncf  # type: ignore[import-not-found]  # it is in an environment of its own
 import safetensors.torch
 import torch
-from nncf.torch.function_hook.pruning.magnitude.schedulers import (  # type: ignore[import-not-found]
-    ExponentialMagnitudePruningScheduler,
-)
 from torch import nn
 
 from benchmarks.contest.teaching import finetune
 from pruneguard.workload import load
-
-MODE = nncf.PruneMode.UNSTRUCTURED_MAGNITUDE_GLOBAL
 
 
 class Whole(nn.Module):
@@ -34,15 +28,19 @@ class Whole(nn.Module):
 
 
 def main(file: str, kind: str, before: str, after: str, ratio: str, epochs: str, seed: str, data: str) -> None:
+    import nncf  # type: ignore[import-not-found]  # here, as it is in no other environment
+    from nncf.torch.function_hook.pruning.magnitude import schedulers  # type: ignore[import-not-found]
+
+    mode = nncf.PruneMode.UNSTRUCTURED_MAGNITUDE_GLOBAL
     workload = load(Path(file), kind)
     train = workload.data(Path(data)).train
     dense = workload.build()
     dense.load_state_dict(safetensors.torch.load_file(before))
     rows = torch.from_numpy(train.x[:2])
-    model = nncf.prune(Whole(copy.deepcopy(dense)), MODE, ratio=float(ratio) / 2, examples_inputs=rows)
-    scheduler = ExponentialMagnitudePruningScheduler(
+    model = nncf.prune(Whole(copy.deepcopy(dense)), mode, ratio=float(ratio) / 2, examples_inputs=rows)
+    scheduler = schedulers.ExponentialMagnitudePruningScheduler(
         model,
-        mode=MODE,
+        mode=mode,
         initial_ratio=float(ratio) / 2,
         target_ratio=float(ratio),
         target_epoch=max(1, int(epochs) // 2),

@@ -2,6 +2,7 @@
 
 import dataclasses
 import xml.etree.ElementTree as ElementTree
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -45,7 +46,13 @@ def contest(
         margin=0.02,
         dense=point("dense", latency=(1.0, 1.0), zstd_bytes=4000),
         dense_seconds=10.0,
-        ours=Ours(points=() if returned is None else (returned,), returned=returned, evaluations=5, seconds=30.0),
+        ours=Ours(
+            points=() if returned is None else (returned,),
+            passing=() if returned is None else (returned,),
+            returned=returned,
+            evaluations=5,
+            seconds=30.0,
+        ),
         theirs=(Theirs(peer="peer", points=theirs, reasons=reasons),),
         duels={"peer": duel},
     )
@@ -90,22 +97,40 @@ def test_a_peers_best_point_is_the_fastest_that_keeps_the_accuracy() -> None:
     ],
     ids=["faster", "not at 64", "not at 1", "two rows worse", "shown worse", "nothing returned"],
 )
-def test_a_pair_is_won_by_no_worse_accuracy_and_lower_latency_at_both_sizes(
+def test_what_is_returned_wins_by_no_worse_accuracy_and_lower_latency_at_both_sizes(
     ours: Point | None, duel: tuple[float, ...], is_won: bool
 ) -> None:
-    assert verdicts.won([contest(returned=ours, duel=duel)], "peer") is is_won
+    assert verdicts.returned_won([contest(returned=ours, duel=duel)], "peer") is is_won
+
+
+@pytest.mark.parametrize(
+    ("passing", "is_won"),
+    [
+        ([point(wrong=130, latency=(0.3, 0.3)), point(latency=(0.7, 0.7))], True),
+        ([point(wrong=130, latency=(0.3, 0.3)), point(latency=(0.9, 0.9))], False),
+        ([point(wrong=130, latency=(0.3, 0.3))], False),
+        ([point(latency=(0.7, 0.81))], False),
+        ([], False),
+    ],
+    ids=["a milder one is as good and faster", "it is slower", "all are less accurate", "not at 64", "nothing passed"],
+)
+def test_a_pair_is_won_at_equal_accuracy(passing: list[Point], is_won: bool) -> None:
+    round_ = contest(returned=None)
+    searched = replace(round_.ours, passing=tuple(passing))
+    assert verdicts.won([replace(round_, ours=searched)], "peer") is is_won
 
 
 def test_the_seeds_of_a_task_decide_together() -> None:
     duels = [(0.9, 0.9), (0.8, 0.9), (1.2, 0.9)]
     rounds = [contest(returned=point("ours"), duel=duel, seed=seed) for seed, duel in enumerate(duels)]
-    assert verdicts.won(rounds, "peer")
-    assert not verdicts.won([*rounds, contest(returned=None, seed=9)], "peer")
+    assert verdicts.returned_won(rounds, "peer")
+    assert not verdicts.returned_won([*rounds, contest(returned=None, seed=9)], "peer")
 
 
 def test_a_peer_without_points_is_no_pair_but_a_row_with_its_reason() -> None:
     silent = contest(returned=point("ours"), theirs=(), reasons=("IndexError: its walk",) * 3, task="vowels-lstm")
-    rows = {row.name: row for row in verdicts.rows([contest(returned=point("ours")), silent])}
+    faster = point("ours", latency=(0.7, 0.7))
+    rows = {row.name: row for row in verdicts.rows([contest(returned=faster), silent])}
     assert rows["pairs_won"].value == 1
     assert "1 pairs" in rows["pairs_won"].how
     told = rows["points of peer on vowels-lstm"]

@@ -80,11 +80,12 @@ def test_every_line_of_the_outcome_says_ok(shown: Shown) -> None:
     assert {step: mark for step, (mark, _) in shown.table().items()} == dict.fromkeys(CHECKS, "ok")
 
 
-def test_an_overpruned_candidate_is_rejected_with_every_reason(shown: Shown) -> None:
+def test_an_overpruned_candidate_is_let_go_at_its_first_certain_failure_and_told_why(shown: Shown) -> None:
     at = next(index for index, line in enumerate(shown.lines) if "REJECTED" in line)
-    reasons = [line for line in shown.lines[at + 1 : at + 4] if re.match(r"\s+(failed|underpowered)\s", line)]
-    assert len(reasons) >= 2
-    assert all(", required " in reason for reason in reasons)
+    reason = shown.lines[at + 1]
+    assert re.match(r"\s+(failed|underpowered)\s", reason)
+    assert ", required " in reason
+    assert list(shown.settings.home.rglob("searches/digits-1.html"))
 
 
 def test_decay_is_alarmed_and_rolled_back_without_a_failed_request(shown: Shown) -> None:
@@ -155,7 +156,7 @@ def test_each_page_of_the_dashboard_shows_what_the_demo_did(shown: Shown, pages:
     ledger.close()
     told = {
         "fleet": ("digits", "rolled back", "Version 2 was taken out of traffic, version 1 answers", dense),
-        "model": ("rules of policy digits version 1 hold", "ratio 0.9", "robustness.fgsm.paired", dense, pruned),
+        "model": ("rules of policy digits version 1 hold", "ratio 0.7", "robustness.fgsm.paired", dense, pruned),
         "monitoring": ("alarm at 100", "the pruned artefact is at fault", "of 7 columns drifted"),
         "releases": ("version 2 rolled back to version 1", "grace (signed)", "there is no earlier one", dense, pruned),
         "audit_trail": ("release.rolled_back", "released, and rolled back in a drill", "self-signed only"),

@@ -80,7 +80,7 @@ WORKS: dict[str, list[list[dict]]] = {
         *([prune("channels", criterion=name)] for name in ("l1", "l2", "taylor", "fpgm", "mrmr", "random")),
         [prune("channels", scope="global", schedule="adaptive", **ANY)],
         [prune("neurons")],
-        [prune("blocks", criterion="influence")],
+        *([prune("blocks", criterion=name)] for name in ("influence", "l1", "l2")),
         [prune("blocks", criterion="taylor", schedule="iterative", **ANY)],
         [prune("channels"), prune("blocks")],
         [prune("channels"), prune("weights"), HUFFMAN],
@@ -107,7 +107,7 @@ WORKS: dict[str, list[list[dict]]] = {
         [FACTOR],
     ],
     "written": [
-        *([prune("heads", criterion=name)] for name in ("taylor", "l2", "l1", "fpgm", "random")),
+        *([prune("heads", criterion=name)] for name in ("taylor", "l2", "l1", "fpgm", "mrmr", "random")),
         [prune("heads", schedule="iterative", **ANY), prune("weights")],
         [prune("channels", scope="global")],
         [prune("blocks", criterion="random"), prune("heads"), prune("neurons")],
@@ -126,7 +126,7 @@ WORKS: dict[str, list[list[dict]]] = {
         [prune("neurons"), FACTOR],
     ],
     "mixture": [
-        *([prune("experts", criterion=name)] for name in ("usage", "l2", "taylor", "random")),
+        *([prune("experts", criterion=name)] for name in ("usage", "l2", "l1", "taylor", "random")),
         [prune("experts", scope="global", schedule="iterative", **ANY)],
         [prune("experts"), prune("heads"), prune("weights", budget="lamp")],
         [prune("neurons"), prune("experts")],
@@ -253,7 +253,7 @@ def test_every_method_and_every_choice_of_it_is_in_this_matrix():
 
 
 CHOICES = {
-    "criterion": ("l1", "l2", "taylor", "fpgm", "influence", "usage", "random", "magnitude", "movement"),
+    "criterion": ("l1", "l2", "taylor", "fpgm", "mrmr", "influence", "usage", "random", "magnitude", "movement"),
     "budget": ("global", "layer", "lamp", "erk", "2:4"),
     "by": ("el2n", "forgetting", "noise"),
     "kind": ("all", "svd", "tucker"),

@@ -6,7 +6,7 @@ from torch import nn
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import latency
 from pruneguard.evaluation.sessions import Session
-from pruneguard.pruning import export, surgery, weights, widths
+from pruneguard.pruning import export, parts, surgery, weights, widths
 from pruneguard.pruning.group import Group, Part, Slice
 from pruneguard.pruning.widths import expected, shrink
 from tests.pruning import networks
@@ -116,9 +116,9 @@ def test_a_convolutional_network_takes_the_share_of_its_time_that_was_asked_for(
     assert model.training
     assert heard[-1][0] == heard[-1][1] == 4 - 1 + widths.TRIES  # rung 1 of "0", 1 and 3 of "2", and the tries
     assert [heard.index(step) for step in sorted(heard)] == list(range(len(heard)))
-    for parts in chosen.values():
-        assert parts == tuple(range(len(parts)))  # the lowest scores
-        assert len(parts) % 16 == 0
+    for gone in chosen.values():
+        assert gone == tuple(range(len(gone)))  # the lowest scores
+        assert len(gone) % 16 == 0
 
     kept = surgery.consequence(model, groups(), chosen)
     cut, _ = parts.cut(model, removed=surgery.removal(groups(), chosen), kept=kept)
