@@ -89,7 +89,7 @@ CRITERIA: Mapping[str, Criterion] = {
     "mrmr": Criterion(
         doc="order of selection by what a part tells about the class and the selected parts do not tell already",
         paper="Peng, Long and Ding 2005, doi 10.1109/TPAMI.2005.159",
-        parts=_WIDE - {Part.UNITS},  # the inner layers of a recurrent one cannot be read
+        parts=_WIDE,
         needs_rows=True,
         scaled=True,
         score=_on_rows(watching.relevance),

@@ -180,7 +180,7 @@ METHODS: tuple[Method, ...] = (
         Part.UNITS,
         "Units of RNN, GRU and LSTM leave, in every layer and direction equally many.",
         "ISS, Wen 2018 arXiv 1709.05027",
-        _criterion("l2", "l1", "taylor", "fpgm", "random"),
+        _criterion(*_GENERAL),
         _SCOPE,
     ),
     _parts(

@@ -253,7 +253,7 @@ def test_every_method_and_every_choice_of_it_is_in_this_matrix():
 
 
 CHOICES = {
-    "criterion": ("l1", "l2", "taylor", "fpgm", "mrmr", "influence", "usage", "random", "magnitude", "movement"),
+    "criterion": ("l1", "l2", "taylor", "fpgm", "influence", "usage", "random", "magnitude", "movement"),
     "budget": ("global", "layer", "lamp", "erk", "2:4"),
     "by": ("el2n", "forgetting", "noise"),
     "kind": ("all", "svd", "tucker"),
