@@ -167,14 +167,14 @@ def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yards
     if tried.verdict is None or tried.evidence is None:
         listener.get().say(f"{trial.words}: no network; {tried.reason}")
     else:
-        tell(f"{trial.words}, {searched.right(tried)}", tried.verdict)
+        tell(f"{trial.words}, {searched.right(tried.evidence)}", tried.verdict)
     return tried
 
 
 @task(cache_policy=NO_CACHE)
 def judge(job: Job, chosen: Contender, twin: Twin, data: Evidence) -> Verdict:
     evidence, verdict = lifecycle.judge(job, chosen, twin.contender, data)
-    tell(f"the candidate, {lifecycle.accuracy(evidence):.1f} %", verdict, every=True)
+    tell(f"the candidate, {searched.right(evidence)}", verdict, every=True)
     return verdict
 
 
@@ -182,7 +182,7 @@ def judge(job: Job, chosen: Contender, twin: Twin, data: Evidence) -> Verdict:
 def propose_twin(job: Job, twin: Twin, data: Evidence) -> tuple[int, ...]:
     """A model's first release is its dense twin: what a pruned version can fall back to."""
     evidence, verdict = lifecycle.judge(job, twin.contender, twin.contender, data)
-    tell(f"the dense twin, {lifecycle.accuracy(evidence):.1f} %", verdict)
+    tell(f"the dense twin, {searched.right(evidence)}", verdict)
     return (_number(lifecycle.propose(job, twin.contender, verdict)),) if verdict.passed else ()
 
 

@@ -511,12 +511,6 @@ def finish(job: Job, outcome: str) -> None:
     _record(job, "finish", "run.finished", outcome=outcome, **used)
 
 
-def accuracy(evidence: Evidence) -> float:
-    """The candidate's accuracy in percent, for people to read."""
-    measured = evidence.get("quality.accuracy")
-    return 100 * measured.value if isinstance(measured, Estimate) else float("nan")
-
-
 def _done(job: Job, step: str) -> Event | None:
     return _event(job.ledger, job.run, step)
 

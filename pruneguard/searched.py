@@ -3,7 +3,7 @@
 from collections.abc import Sequence
 from typing import Any
 
-from pruneguard.evidence import Estimate, PairedTable
+from pruneguard.evidence import Estimate, Evidence, PairedTable
 from pruneguard.lifecycle import Attempt, Job, choose, nearest, result
 from pruneguard.manifest import Objective
 from pruneguard.plots import Fate, Shown, candidates_page
@@ -68,12 +68,12 @@ def summary(job: Job, tried: Attempt, *, chosen: bool) -> str:
     mark = "chosen" if chosen else "passed" if tried.passed else "rejected"
     whole = OBJECTIVES[job.manifest.objective]
     share = "" if found.objective is None else f", {100 * found.objective:.3g} % of the twin's {whole}"
-    return f"{tried.trial.words}: {mark}, {right(tried)}{share}"
+    return f"{tried.trial.words}: {mark}, {right(tried.evidence)}{share}"
 
 
-def right(tried: Attempt) -> str:
-    """The candidate's accuracy, where it was measured."""
-    measured = None if tried.evidence is None else tried.evidence.get("quality.accuracy")
+def right(evidence: Evidence) -> str:
+    """The candidate's accuracy, where it was measured, for people to read."""
+    measured = evidence.get("quality.accuracy")
     return f"{100 * measured.value:.1f} % right" if isinstance(measured, Estimate) else "accuracy not measured"
 
 

@@ -61,6 +61,7 @@ def _tables() -> None:
     print("budgets, for weights:")
     for name, budget in masks.BUDGETS.items():
         print(_wrapped(f"{name}: {budget.doc}. {budget.paper}"))
+    print(_wrapped(masks.PATTERN))
 
 
 def _wrapped(text: str, *, hang: int = 4) -> str:

@@ -275,4 +275,4 @@ BUDGETS: Mapping[str, Budget] = MappingProxyType(
         "erk": Budget("small layers keep a larger share, by their sizes", "arXiv 1707.04780, 1911.11134", _erk),
     }
 )
-PATTERN = "N:M, of every M weights in a row N stay, such as 2:4; Mishra et al. 2021 (arXiv 2104.08378)"
+PATTERN = "N:M: of every M weights in a row N stay, such as 2:4; Mishra et al. 2021 (arXiv 2104.08378)"
