@@ -201,6 +201,8 @@ def sentence(event: Event) -> str:
             return f"run {data['run']}" + (f": {data['outcome']}" if "outcome" in data else "")
         case "model.pruned":
             return f"cut: {facts(data['recipe'])}"
+        case "attempt.failed":
+            return f"no network from {facts(data['recipe'])}: {data['reason']}"
         case "ledger.opened":
             return f"as {data['origin']}"
         case _:

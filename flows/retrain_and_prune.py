@@ -15,7 +15,8 @@ from prefect.cache_policies import NO_CACHE
 
 from flows.engine import engine
 from policies.document import load_policy
-from pruneguard import files, home, lifecycle, searched
+from pruneguard import attempts, files, home, lifecycle, searched
+from pruneguard.attempts import Attempt
 from pruneguard.cli.terminal import Terminal
 from pruneguard.evaluation.contender import Contender
 from pruneguard.evaluation.yardstick import Yardstick
@@ -23,7 +24,7 @@ from pruneguard.evidence import Evidence
 from pruneguard.gates import stopping
 from pruneguard.ledger.keys import Signer, load_signer
 from pruneguard.ledger.ledger import Recorded
-from pruneguard.lifecycle import Attempt, Job, Twin
+from pruneguard.lifecycle import Job, Twin
 from pruneguard.manifest import load_manifest
 from pruneguard.reporting import listener
 from pruneguard.search import Trial, next_trial, remaining
@@ -94,8 +95,8 @@ def search(job: Job) -> Outcome:
     report.step("2 train: the dense twin")
     twin = train(job)
     report.step("3 search: the smallest candidate that the policy lets pass")
-    attempts = try_candidates(job, twin, data)
-    return Outcome(job, data, twin, attempts, lifecycle.choose(job, attempts))
+    tried = try_candidates(job, twin, data)
+    return Outcome(job, data, twin, tried, attempts.choose(job, tried))
 
 
 @task(cache_policy=NO_CACHE)
@@ -137,37 +138,39 @@ def train(job: Job) -> Twin:
 
 def try_candidates(job: Job, twin: Twin, data: Evidence) -> tuple[Attempt, ...]:
     """Try candidates until no better one can pass, and leave a picture of all of them."""
-    space, yardstick, say = lifecycle.space(job, twin, data), Yardstick(), listener.get().say
-    attempts: list[Attempt] = []
+    space, yardstick, say = attempts.space(job, twin, data), Yardstick(), listener.get().say
+    tried: list[Attempt] = []
     spent: list[float] = []
-    while (trial := next_trial(space, results := [lifecycle.result(job, tried) for tried in attempts])) is not None:
+    while (trial := next_trial(space, results := [attempts.result(job, each) for each in tried])) is not None:
         if spent:
             least, most = remaining(space, results)
-            each = fmean(spent)
-            say(f"{len(attempts)} tried, {least} to {most} to come: about {each * least:.0f} to {each * most:.0f} s")
+            mean = fmean(spent)
+            say(f"{len(tried)} tried, {least} to {most} to come: about {mean * least:.0f} to {mean * most:.0f} s")
         size, began = job.ledger.size, time.monotonic()
-        attempts.append(attempt(job, twin, data, trial, yardstick))
-        if job.ledger.size > size:  # else it was made before an interruption, or cannot be made: that took no time
+        tried.append(attempt(job, twin, data, trial, yardstick))
+        if job.ledger.size > size:  # else it was made before an interruption, and took no time
             spent.append(time.monotonic() - began)
-    say(f"every candidate, and why: {picture(job, attempts)}")
-    return tuple(attempts)
+    say(f"every candidate, and why: {picture(job, tried)}")
+    return tuple(tried)
 
 
-def picture(job: Job, attempts: list[Attempt]) -> Path:
+def picture(job: Job, tried: list[Attempt]) -> Path:
     """Draw every candidate, passed or not, and say where."""
     path = job.reports / f"{job.run}.html"
     with files.appearing(path, replace=True) as partial:
-        partial.write_bytes(searched.page(job, attempts))
+        partial.write_bytes(searched.page(job, tried))
     return path
 
 
 @task(cache_policy=NO_CACHE, task_run_name="attempt-{trial.recipe}-{trial.ratio}")
 def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yardstick) -> Attempt:
-    tried = lifecycle.attempt(job, twin, data, trial, yardstick)
+    tried = attempts.attempt(job, twin, data, trial, yardstick)
     if tried.verdict is None or tried.evidence is None:
         listener.get().say(f"{trial.words}: no network; {tried.reason}")
     else:
         tell(f"{trial.words}, {searched.right(tried.evidence)}", tried.verdict)
+    if (doubt := searched.doubt(tried)) is not None:
+        listener.get().say(f"    {doubt}")
     return tried
 
 
@@ -259,7 +262,7 @@ def remedies(outcome: Outcome) -> str:
     if (rule := stopping.certain_failure(outcome.job.policy, outcome.data.measurements)) is not None:
         remedy = next(each.remedy for each in outcome.job.policy.rules if each.name == rule)
         return f"the data fail {rule!r}, which no network mends. {remedy}"
-    tried = lifecycle.nearest(outcome.job, outcome.attempts)
+    tried = attempts.nearest(outcome.job, outcome.attempts)
     if tried is None or tried.verdict is None:
         return f"the recipes made none: {tried.reason}" if tried else "nothing was tried"
     failed = [finding for finding in tried.verdict.objections if finding.outcome is not FindingOutcome.NO_EVIDENCE]

@@ -24,6 +24,7 @@ class Fate(StrEnum):
 
     CHOSEN = "chosen"
     PASSED = "passed"
+    DOUBTFUL = "doubtful"  # passed, and would too often fail on other rows
     REFUSED = "refused"  # everything was measured
     STOPPED = "stopped"  # at its first certain failure
 
@@ -51,6 +52,7 @@ HALO = "paint-order: stroke; stroke: var(--paper); stroke-width: 4px"
 _COLOURS = {
     Fate.CHOSEN: "evidenced",
     Fate.PASSED: "evidenced",
+    Fate.DOUBTFUL: "stale",
     Fate.REFUSED: "contradicted",
     Fate.STOPPED: "stale",
 }
@@ -68,7 +70,8 @@ def candidates(shown: Sequence[Shown], *, objective: str, accuracy: str, margin:
         joined([*_axes(plane, objective, accuracy, margin), *drawn]),
         LANE + 58,
         f"Every candidate by {objective} and {accuracy}",
-        "Further left is better. A disc passed, and the ringed one was chosen; a cross was measured in full and "
+        "Further left is better. A disc passed, and the ringed one was chosen; a pale "
+        "disc passed, and would too often fail on other rows; a cross was measured in full and "
         "refused; a diamond was stopped at its first certain failure. The line through a mark is its interval, the "
         "dashed line what the policy asks of the lower end. Triangles point at what lies further down. The numbers "
         "are those of the table.",

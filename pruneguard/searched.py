@@ -3,8 +3,10 @@
 from collections.abc import Sequence
 from typing import Any
 
+from pruneguard.attempts import Attempt, choose, nearest, result
 from pruneguard.evidence import Estimate, Evidence, PairedTable
-from pruneguard.lifecycle import Attempt, Job, choose, nearest, result
+from pruneguard.gates.assurance import ENOUGH
+from pruneguard.lifecycle import Job
 from pruneguard.manifest import Objective
 from pruneguard.plots import Fate, Shown, candidates_page
 from pruneguard.policy import Policy
@@ -65,10 +67,24 @@ def summary(job: Job, tried: Attempt, *, chosen: bool) -> str:
     if tried.verdict is None or tried.evidence is None:
         return f"{tried.trial.words}: no network"
     found = result(job, tried)
-    mark = "chosen" if chosen else "passed" if tried.passed else "rejected"
+    mark = "chosen" if chosen else fate(job, tried).value
     whole = OBJECTIVES[job.manifest.objective]
     share = "" if found.objective is None else f", {100 * found.objective:.3g} % of the twin's {whole}"
     return f"{tried.trial.words}: {mark}, {right(tried.evidence)}{share}"
+
+
+def fate(job: Job, tried: Attempt) -> Fate:
+    """How a candidate ended that was not chosen."""
+    if tried.assurance is not None:
+        return Fate.PASSED if tried.passed else Fate.DOUBTFUL
+    return Fate.REFUSED if result(job, tried).full else Fate.STOPPED
+
+
+def doubt(tried: Attempt) -> str | None:
+    """Why a candidate that the policy let pass is not taken for one that passes; None where it is, or did not pass."""
+    if tried.assurance is None or tried.passed:
+        return None
+    return f"doubtful: {tried.assurance}; {100 * ENOUGH:g} % is asked"
 
 
 def right(evidence: Evidence) -> str:
@@ -84,7 +100,6 @@ def _trial(tried: Attempt) -> dict[str, Any]:
 
 def _shown(job: Job, tried: Attempt, *, chosen: bool) -> Shown:
     found = result(job, tried)
-    fate = Fate.CHOSEN if chosen else Fate.PASSED if found.passed else Fate.REFUSED if found.full else Fate.STOPPED
     table = None if tried.evidence is None else tried.evidence.get("quality.paired")
     paired = table if isinstance(table, PairedTable) and table.n else None
     return Shown(
@@ -94,7 +109,7 @@ def _shown(job: Job, tried: Attempt, *, chosen: bool) -> Shown:
         None if paired is None else paired.difference,
         None if paired is None else tango_lower(paired, alpha=_ALPHA),
         None if paired is None else tango_upper(paired, alpha=_ALPHA),
-        fate,
+        Fate.CHOSEN if chosen else fate(job, tried),
         _reason(tried),
     )
 
@@ -102,6 +117,8 @@ def _shown(job: Job, tried: Attempt, *, chosen: bool) -> Shown:
 def _reason(tried: Attempt) -> str:
     if tried.verdict is None:
         return tried.reason or ""
+    if (why := doubt(tried)) is not None:
+        return why
     told = [f for f in tried.verdict.objections if f.outcome is not Outcome.NO_EVIDENCE] or tried.verdict.objections
     return "; ".join(f"{finding.rule}: {finding.observed}, required {finding.required}" for finding in told)
 

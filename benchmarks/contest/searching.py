@@ -10,10 +10,11 @@ from benchmarks.contest.verdicts import Ours
 from policies.document import load_policy
 from pruneguard import lifecycle, releases, testing
 from pruneguard.artifacts import Artifacts
+from pruneguard.attempts import Attempt, attempt, choose, result, space
 from pruneguard.evaluation.contender import Contender
 from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.ledger.events import Event
-from pruneguard.lifecycle import Attempt, Job, Twin
+from pruneguard.lifecycle import Job, Twin
 from pruneguard.manifest import load_manifest
 from pruneguard.pruning import weights
 from pruneguard.search import next_trial
@@ -35,13 +36,13 @@ def search(dense: Dense, *, quick: bool) -> Ours:
         began = time.perf_counter()
         attempts = _attempts(job, twin)
         seconds = time.perf_counter() - began
-        chosen = lifecycle.choose(job, attempts)
+        chosen = choose(job, attempts)
         points = {id(tried): _point(tried, dense) for tried in attempts if tried.candidate is not None}
     return Ours(
         points=tuple(points.values()),
         passing=tuple(points[id(tried)] for tried in attempts if tried.passed),
         returned=None if chosen is None else points[id(chosen)],
-        evaluations=sum(lifecycle.result(job, tried).full for tried in attempts),
+        evaluations=sum(result(job, tried).full for tried in attempts),
         seconds=seconds,
     )
 
@@ -81,10 +82,10 @@ def _twin(job: Job, dense: Dense) -> Twin:
 
 def _attempts(job: Job, twin: Twin) -> list[Attempt]:
     data, yardstick = lifecycle.admit(job), Yardstick()
-    space = lifecycle.space(job, twin, data)
+    open_to_it = space(job, twin, data)
     attempts: list[Attempt] = []
-    while (trial := next_trial(space, [lifecycle.result(job, tried) for tried in attempts])) is not None:
-        attempts.append(lifecycle.attempt(job, twin, data, trial, yardstick))
+    while (trial := next_trial(open_to_it, [result(job, tried) for tried in attempts])) is not None:
+        attempts.append(attempt(job, twin, data, trial, yardstick))
     return attempts
 
 

@@ -180,20 +180,22 @@ def _walk(
 ) -> Evidence:
     measurements: dict[str, Measurement] = {}
     left_out: list[str] = []
-    stopped = False
+    last: str | None = None  # the family after which it was stopped
+    ended: dict[str, str] = {}
     for done, family in enumerate(families, start=1):
         if not family.asked(wanted):
             left_out.append(f"{family.name}: not asked")
-        elif stopped:
+        elif last is not None:
             left_out.append(f"{family.name}: stopped")
+            ended = {"stopped after": last}
         elif why := family.lacks():
             left_out.append(f"{family.name}: {why}")
         else:
             measurements |= family.measure()
-            stopped = stop is not None and stop(measurements)
+            last = family.name if stop is not None and stop(measurements) else None
         if progress is not None:
             progress(done, len(families))
-    context = _context(case) | ({"left out": "; ".join(left_out)} if left_out else {})
+    context = _context(case) | ended | ({"left out": "; ".join(left_out)} if left_out else {})
     return Evidence(case.pair.candidate.digest, case.pair.twin.digest, case.snapshot.digest, measurements, context)
 
 

@@ -40,6 +40,7 @@ CATALOGUE: Mapping[str, Shape] = {
         ("data.admitted", "data evidence", "run:name model:name"),
         ("model.trained", "model data", "run:name model:name"),
         ("model.pruned", "model parent data lineage", "run:name model:name recipe:object"),
+        ("attempt.failed", "", "run:name model:name recipe:object reason:words too_mild:flag"),
         (
             "verdict.given",
             "model parent data policy verdict evidence*",

@@ -153,6 +153,10 @@ def _worked(state: State, index: int, entry: Entry) -> None:
     state.runs[event.data["run"]].makers.add(person)
 
 
+def _tried(state: State, index: int, entry: Entry) -> None:
+    state.runs[entry.event.data["run"]].makers.add(state.person(entry.event.actor))
+
+
 def _finished(state: State, index: int, entry: Entry) -> None:
     state.runs[entry.event.data["run"]].outcome = entry.event.data["outcome"]
 
@@ -371,6 +375,7 @@ _EFFECTS: Mapping[str, Callable[[State, int, Entry], None]] = {
     "data.admitted": _worked,
     "model.trained": _worked,
     "model.pruned": _worked,
+    "attempt.failed": _tried,
     "verdict.given": _judged,
     "gates.self_tested": _self_tested,
     "waiver.granted": _waived,

@@ -262,6 +262,7 @@ RULES: Mapping[str, Callable[[State, Entry], Iterator[str]]] = {
     "data.admitted": _may_work,
     "model.trained": _may_make,
     "model.pruned": _may_make,
+    "attempt.failed": _may_work,
     "verdict.given": _may_judge,
     "gates.self_tested": _may_self_test,
     "waiver.granted": _may_waive,

@@ -31,9 +31,9 @@ People (`people.py`)
 
 Releases (`promotion.py`)
 13. run.started: by an engineer; the run is new.
-14. Work on a run (run.finished, data.admitted, model.trained, model.pruned, verdict.given, gates.self_tested): by an
-    engineer; the run is of this model and has not ended. Whoever starts, admits, trains, prunes or judges is a maker
-    of the run.
+14. Work on a run (run.finished, data.admitted, model.trained, model.pruned, attempt.failed, verdict.given,
+    gates.self_tested): by an engineer; the run is of this model and has not ended. Whoever starts, admits, trains,
+    prunes, tries to or judges is a maker of the run.
 15. model.trained and model.pruned: the data, and a parent that is named, are known to have been made. Whoever admits
     data or makes a model is its maker, and so are the makers, by then, of the data and parent it is made of.
 16. verdict.given: its policy is or was in force; candidate, parent and data are known to have been made. `passed` is so

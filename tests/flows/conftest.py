@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 from policies.document import load_policy
-from pruneguard import home, lifecycle, releases
+from pruneguard import attempts, home, lifecycle, releases
 from pruneguard.ledger.keys import load_signer
 from pruneguard.manifest import load_manifest
 from pruneguard.search import Trial
@@ -49,7 +49,7 @@ def made(tmp_path_factory: pytest.TempPathFactory) -> Approved:
     grace, ada = (load_signer(settings.keys_dir / f"{name}.key") for name in ("grace", "ada"))
     job = lifecycle.begin(manifest, policy, data_dir=Path(), ledger=ledger, artifacts=artifacts, signer=ada)
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    pruned = lifecycle.attempt(job, twin, data, Trial("channels", 0.5)).candidate
+    pruned = attempts.attempt(job, twin, data, Trial("channels", 0.5)).candidate
     for number, candidate in enumerate((twin.contender, pruned), start=1):
         _, verdict = lifecycle.judge(job, candidate, twin.contender, data)
         lifecycle.propose(job, candidate, verdict)

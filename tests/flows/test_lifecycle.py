@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from policies.document import load_policy
-from pruneguard import canonical, lifecycle, testing
+from pruneguard import attempts, canonical, lifecycle, searched, testing
 from pruneguard.artifacts import Artifacts
 from pruneguard.errors import InvalidInputError
+from pruneguard.gates.assurance import Assurance
 from pruneguard.ledger.events import Entry
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.lifecycle import Job
@@ -59,8 +60,8 @@ def types(ledger: Ledger) -> Counter[str]:
 def walk(job: Job) -> None:
     data = lifecycle.admit(job)
     twin = lifecycle.train(job)
-    attempts = [lifecycle.attempt(job, twin, data, Trial("channels", ratio)) for ratio in job.manifest.ratios]
-    chosen = lifecycle.choose(job, attempts)
+    tried = [attempts.attempt(job, twin, data, Trial("channels", ratio)) for ratio in job.manifest.ratios]
+    chosen = attempts.choose(job, tried)
     assert chosen is not None
     _, verdict = lifecycle.judge(job, chosen.candidate, twin.contender, data)
     lifecycle.propose(job, chosen.candidate, verdict)
@@ -118,7 +119,7 @@ def test_what_the_lineage_says_was_cut_can_be_cut_again_bit_for_bit(bench: Bench
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    lifecycle.attempt(job, twin, data, Trial("channels", 0.5))
+    attempts.attempt(job, twin, data, Trial("channels", 0.5))
     pruned = next(
         e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
     )
@@ -144,7 +145,7 @@ def test_what_a_recipe_made_can_be_checked_and_is_taken_up_again(bench: Bench, n
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
     trial = Trial(name, 0.5)
-    first = lifecycle.attempt(job, twin, data, trial)
+    first = attempts.attempt(job, twin, data, trial)
     assert first.reason is None
     (pruned,) = (
         e.event for e in map(Entry.decode, bench.ledger.raw(0, bench.ledger.size)) if e.event.type == "model.pruned"
@@ -163,7 +164,7 @@ def test_what_a_recipe_made_can_be_checked_and_is_taken_up_again(bench: Bench, n
     if "coded" in pruned.refs:
         assert storage.decode(bench.artifacts.get(pruned.refs["coded"])) == final
     size = bench.ledger.size
-    again = lifecycle.attempt(bench.begin(), twin, data, trial)
+    again = attempts.attempt(bench.begin(), twin, data, trial)
     assert bench.ledger.size == size
     assert weights.dump(again.candidate.model) == weights.dump(first.candidate.model)
     assert again.evidence.digest == first.evidence.digest
@@ -175,11 +176,16 @@ def test_a_recipe_that_cannot_be_done_is_an_attempt_without_a_network(bench: Ben
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    tried = lifecycle.attempt(job, twin, data, Trial("heads", 0.5))
+    tried = attempts.attempt(job, twin, data, Trial("heads", 0.5))
     assert "no heads" in tried.reason
-    assert lifecycle.choose(job, [tried]) is None
-    assert lifecycle.nearest(job, [tried]) is tried
+    assert attempts.choose(job, [tried]) is None
+    assert attempts.nearest(job, [tried]) is tried
     assert types(bench.ledger)["model.pruned"] == 0
+
+    size = bench.ledger.size
+    again = attempts.attempt(bench.begin(), twin, data, Trial("heads", 0.5))
+    assert (again.reason, again.too_mild) == (tried.reason, tried.too_mild)
+    assert (types(bench.ledger)["attempt.failed"], bench.ledger.size) == (1, size)
 
 
 def test_a_candidate_too_large_for_the_policy_is_refused_before_it_is_trained(bench: Bench) -> None:
@@ -190,8 +196,8 @@ def test_a_candidate_too_large_for_the_policy_is_refused_before_it_is_trained(be
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    tried = lifecycle.attempt(job, twin, data, Trial("channels", 0.5))
-    result = lifecycle.result(job, tried)
+    tried = attempts.attempt(job, twin, data, Trial("channels", 0.5))
+    result = attempts.result(job, tried)
     assert (result.passed, result.full, result.stopped_by, result.too_mild) == (
         False,
         False,
@@ -223,11 +229,33 @@ def test_the_sparsest_that_passes_is_chosen_and_none_when_none_does(bench: Bench
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    mild, bold = (lifecycle.attempt(job, twin, data, Trial("channels", ratio)) for ratio in job.manifest.ratios)
-    refused = replace(bold, verdict=replace(bold.verdict, findings=()))
-    assert lifecycle.choose(job, [mild, bold]) is bold
-    assert lifecycle.choose(job, [mild, refused]) is mild
-    assert lifecycle.choose(job, [refused]) is None
+    mild, bold = (attempts.attempt(job, twin, data, Trial("channels", ratio)) for ratio in job.manifest.ratios)
+    refused = replace(bold, verdict=replace(bold.verdict, findings=()), assurance=None)
+    assert attempts.choose(job, [mild, bold]) is bold
+    assert attempts.choose(job, [mild, refused]) is mild
+    assert attempts.choose(job, [refused]) is None
+
+
+def test_a_candidate_on_the_edge_is_doubtful_and_taken_only_where_none_is_sure(bench: Bench) -> None:
+    bench.adopt()
+    job = bench.begin()
+    data, twin = lifecycle.admit(job), lifecycle.train(job)
+    sure, bold = (attempts.attempt(job, twin, data, Trial("channels", ratio)) for ratio in job.manifest.ratios)
+    edge = replace(bold, assurance=Assurance(0.55, "quality.paired"))
+    told = attempts.result(job, edge)
+    assert (told.passed, told.full, told.stopped_by, told.too_mild) == (False, True, "quality.paired", False)
+    assert attempts.choose(job, [sure, edge]) is sure
+    lucky = replace(sure, assurance=Assurance(0.7, "quality.paired"))
+    assert attempts.choose(job, [edge, lucky]) is lucky
+    assert searched.doubt(sure) is None
+    assert "doubtful" in searched.summary(job, edge, chosen=False)
+    said = searched.doubt(edge)
+    assert (
+        said
+        == "doubtful: a chance of 55 % to pass again on other rows (quality.paired would fail first); 80 % is asked"
+    )
+    assert [each.outcome.value for each in searched.shown(job, [sure, edge])] == ["chosen", "doubtful"]
+    assert "pale disc" in searched.page(job, [sure, edge]).decode()
 
 
 def test_a_pruned_version_of_another_model_is_where_a_candidate_starts(bench: Bench) -> None:
@@ -236,7 +264,7 @@ def test_a_pruned_version_of_another_model_is_where_a_candidate_starts(bench: Be
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    tried = lifecycle.attempt(job, twin, data, Trial("sparse", 0.5))
+    tried = attempts.attempt(job, twin, data, Trial("sparse", 0.5))
     for contender in (twin.contender, tried.candidate):
         _, verdict = lifecycle.judge(job, contender, twin.contender, data)
         number = int(lifecycle.propose(job, contender, verdict).event.data["number"])
@@ -248,7 +276,7 @@ def test_a_pruned_version_of_another_model_is_where_a_candidate_starts(bench: Be
     bench.manifest = replace(bench.manifest, model="second", seed=4, recipes=(moved,))
     job = bench.begin()
     data, other = lifecycle.admit(job), lifecycle.train(job)
-    made = lifecycle.attempt(job, other, data, Trial("moved", 0.0))
+    made = attempts.attempt(job, other, data, Trial("moved", 0.0))
     assert made.reason is None
     events = [Entry.decode(raw).event for raw in bench.ledger.raw(0, bench.ledger.size)]
     pruned = next(e for e in events if e.type == "model.pruned" and e.data["model"] == "second")
@@ -265,4 +293,4 @@ def test_there_is_nothing_to_transfer_from_a_model_that_nobody_pruned(bench: Ben
     bench.adopt()
     job = bench.begin()
     data, twin = lifecycle.admit(job), lifecycle.train(job)
-    assert "nothing to transfer from 'nobody'" in lifecycle.attempt(job, twin, data, Trial("moved", 0.0)).reason
+    assert "nothing to transfer from 'nobody'" in attempts.attempt(job, twin, data, Trial("moved", 0.0)).reason

@@ -578,6 +578,7 @@ run.finished        | | run:name model:name outcome:text
 data.admitted       | data evidence | run:name model:name
 model.trained       | model data | run:name model:name
 model.pruned        | model parent data lineage | run:name model:name recipe:object
+attempt.failed      | | run:name model:name recipe:object reason:words too_mild:flag
 verdict.given       | model parent data policy verdict evidence* | run:name model:name split:split passed:flag \
                       rules:count objections:objections
 gates.self_tested   | policy report | run:name model:name refused:count of:number
@@ -601,8 +602,8 @@ SHAPES = {kind: (refs.split(), data.split()) for kind, refs, data in
           ([part.strip() for part in line.split("|")] for line in CATALOGUE.strip().splitlines())}  # fmt: skip
 
 CLICKS = {"release.approved", "traffic.shifted", "release.rolled_back"}  # may come unsigned, and then say so
-UNSIGNED = {"ledger.opened", "run.finished", "data.admitted", "model.trained", "model.pruned", "verdict.given",
-            "gates.self_tested", "batch.sealed", "drift.reported", "alarm.raised"}  # fmt: skip
+UNSIGNED = {"ledger.opened", "run.finished", "data.admitted", "model.trained", "model.pruned", "attempt.failed",
+            "verdict.given", "gates.self_tested", "batch.sealed", "drift.reported", "alarm.raised"}  # fmt: skip
 TELEMETRY = {"batch.sealed": 1_000, "drift.reported": 100}  # and of how many the causation ids are remembered
 
 
@@ -960,6 +961,9 @@ class Fold(SimpleNamespace):
     def _run_finished(self, entry: Entry, data: Fields, refs: Fields) -> Found:
         yield from self._work(entry, maker=False)
         yield lambda: setattr(self.runs[data["run"]], "ended", True)
+
+    def _attempt_failed(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        yield from self._work(entry)
 
     def _made(self, entry: Entry, made: str, *of: str) -> Callable[[], None]:
         makers = {self.person.get(entry.actor)}.union(*[self.makers.get(one, set()) for one in of])
