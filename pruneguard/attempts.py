@@ -237,13 +237,15 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
         "masks": made.masks,
         "start": made.start,
         "coded": made.coded,
+        "unrounded": file.unrounded,
         "evidence": known[0].encode() if known else None,  # it was refused for its shape, and never trained
     }
     refs = {name: job.artifacts.put(content) for name, content in files.items() if content is not None}
     refs |= {"parent": twin.digest, "data": job.snapshot.digest}
     record(job, step, "model.pruned", refs=refs, recipe={**_said(job, trial), **file.told})
     stored = None if made.coded is None else len(made.coded)
-    return Contender(refs["model"], file.onnx, made.model, stored), known[0] if known else None
+    contender = Contender(refs["model"], file.onnx, made.model, stored, file.unrounded)
+    return contender, known[0] if known else None
 
 
 def _recipe(job: Job, trial: Trial) -> Recipe:
@@ -265,7 +267,8 @@ def _taken_up(job: Job, twin: Twin, made: Event) -> tuple[Contender, Evidence | 
     weights.load(model, job.artifacts.get(made.refs["weights"]))
     coded, refused = get("coded"), get("evidence")
     onnx = job.artifacts.get(made.refs["model"])
-    contender = Contender(made.refs["model"], onnx, model.eval(), None if coded is None else len(coded))
+    stored = None if coded is None else len(coded)
+    contender = Contender(made.refs["model"], onnx, model.eval(), stored, get("unrounded"))
     return contender, None if refused is None else Evidence.decode(refused)
 
 

@@ -18,12 +18,14 @@ class Contender:
     """A model as it is deployed and as it is attacked: `digest` names `onnx`, `model` is the network it came from.
 
     `stored_bytes` is the size of the file that its weights are stored in, where there is one beside `onnx`.
+    `unrounded` is the file that `onnx` was made from by rounding to 8 bits, where it was.
     """
 
     digest: str
     onnx: bytes
     model: nn.Module
     stored_bytes: int | None = None
+    unrounded: bytes | None = None
 
 
 @dataclass(frozen=True, slots=True, eq=False)

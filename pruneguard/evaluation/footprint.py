@@ -10,7 +10,7 @@ from torch import nn
 from pruneguard.evaluation.contender import Contender, Pair, device_of, evaluating
 from pruneguard.evaluation.estimates import exact, unknown
 from pruneguard.evaluation.macs import multiply_accumulates
-from pruneguard.evaluation.sessions import probabilities
+from pruneguard.evaluation.sessions import Session, probabilities
 from pruneguard.evidence import Estimate, Measurement
 from pruneguard.workload import Floats
 
@@ -41,20 +41,34 @@ def measure(pair: Pair, x: Floats) -> dict[str, Measurement]:
 
 
 def identity(contender: Contender, x: Floats, logits: Floats) -> dict[str, Measurement]:
-    """`artifact.deviation`; `logits` are those of the contender's ONNX file on the rows `x`."""
-    return {"artifact.deviation": deviation(contender, x, logits)}
+    """`artifact.deviation`, and of a file in 8 bits `artifact.rounding`; `logits` are that file's on the rows `x`.
+
+    Rounding to 8 bits is meant to change answers, and exporting is not: what was exported is held against the network,
+    and what was rounded against what was exported.
+    """
+    if contender.unrounded is None:
+        return {"artifact.deviation": _distance(logits, _answers(contender.model, x))}
+    exported = Session(contender.unrounded).logits(x)
+    return {
+        "artifact.deviation": _distance(exported, _answers(contender.model, x)),
+        "artifact.rounding": _distance(logits, exported),
+    }
 
 
-def deviation(candidate: Contender, x: Floats, logits: Floats, *, batch: int = 256) -> Estimate:
-    """The largest difference of any probability between the ONNX file, whose `logits` these are, and the network."""
-    device = device_of(candidate.model)
-    with evaluating(candidate.model), torch.inference_mode():
+def _answers(model: nn.Module, x: Floats, *, batch: int = 256) -> Floats:
+    device = device_of(model)
+    with evaluating(model), torch.inference_mode():
         answers = [
-            candidate.model(torch.from_numpy(x[start : start + batch]).to(device)).float().cpu().numpy()
+            model(torch.from_numpy(x[start : start + batch]).to(device)).float().cpu().numpy()
             for start in range(0, len(x), batch)
         ]
-    worst = float(np.abs(probabilities(logits) - probabilities(np.concatenate(answers))).max())
-    return exact(worst, n=len(x)) if np.isfinite(worst) else unknown(n=len(x))
+    return np.concatenate(answers)
+
+
+def _distance(one: Floats, other: Floats) -> Estimate:
+    """The largest difference of any probability between two answers to the same rows."""
+    worst = float(np.abs(probabilities(one) - probabilities(other)).max())
+    return exact(worst, n=len(one)) if np.isfinite(worst) else unknown(n=len(one))
 
 
 def _ratio(ours: int, theirs: int) -> Estimate:

@@ -56,7 +56,8 @@ _SHARES = {
     "ood.twin_auroc": "how well the twin's confidence tells outliers from data",
     "ood.energy_auroc": "the same by the energy of the candidate's logits",
     "ood.twin_energy_auroc": "the same by the energy of the twin's logits",
-    "artifact.deviation": "largest difference of a probability between the ONNX file and the network it was made from",
+    "artifact.deviation": "largest difference of a probability between the exported ONNX file and its network",
+    "artifact.rounding": "largest difference of a probability that 8 bits make; of files in 8 bits only",
 }
 _DIFFERENCES = {
     "calibration.ece_increase": "expected calibration error minus the twin's",

@@ -24,9 +24,13 @@ def exported(model: nn.Module, snapshot: Snapshot) -> bytes:
 
 @dataclass(frozen=True, slots=True)
 class Artefact:
-    """The file that answers, and what was done to it beside exporting, for the record."""
+    """The file that answers, and what was done to it beside exporting, for the record.
+
+    `unrounded` is the exported file, where the one that answers was made from it in 8 bits.
+    """
 
     onnx: bytes
+    unrounded: bytes | None = None
     told: Mapping[str, str] = field(default_factory=dict)
 
 
@@ -48,4 +52,4 @@ def artefact(model: nn.Module, recipe: Recipe, snapshot: Snapshot, *, seed: int)
     for layer, why in made.untouched.items():
         listener.get().say(f"{layer} stays in 32 bits: {why}")
     told = {"int8": made.kind, "agreement": f"{made.agreement:.4f}", "in_32_bits": ", ".join(sorted(made.untouched))}
-    return Artefact(made.content, {name: text for name, text in told.items() if text})
+    return Artefact(made.content, onnx, {name: text for name, text in told.items() if text})

@@ -5,9 +5,11 @@ import numpy as np
 import pytest
 import torch
 
+from pruneguard import canonical
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation.evaluate import Contender, efficiency, evaluate
 from pruneguard.evidence import Estimate, Evidence, PairedTable
+from pruneguard.pruning import quantising
 from pruneguard.workload import Snapshot, Split
 from tests.evaluation.conftest import contender
 from tests.evaluation.small import linear, table
@@ -65,6 +67,17 @@ def test_the_artefact_is_the_network_and_smaller_than_its_twin(evidence):
     assert evidence.get("artifact.deviation").value < 1e-4
     assert evidence.get("efficiency.parameter_ratio").value == pytest.approx((4 * 10 + 650) / (16 * 10 + 2570))
     assert evidence.get("efficiency.size_ratio").value < 0.7
+
+
+def test_a_file_in_8_bits_is_held_against_the_file_that_it_was_rounded_from(candidate, twin, digits, quick):
+    made = quantising.int8(candidate.onnx, digits.train.x).content
+    rounded = Contender(canonical.digest(made), made, candidate.model, unrounded=candidate.onnx)
+    found = evaluate(rounded, twin, digits, split="gate", seed=0, wanted={"artifact.deviation"})
+    assert found.get("artifact.deviation").value < 1e-4
+    assert 1e-3 < found.get("artifact.rounding").value < 0.5
+    exported_wrongly = replace(rounded, unrounded=twin.onnx)
+    found = evaluate(exported_wrongly, twin, digits, split="gate", seed=0, wanted={"artifact.deviation"})
+    assert found.get("artifact.deviation").value > 0.1
 
 
 def test_the_twin_against_itself_is_a_draw(self_evidence, twin):

@@ -168,6 +168,8 @@ def test_what_a_recipe_made_can_be_checked_and_is_taken_up_again(bench: Bench, n
     assert bench.ledger.size == size
     assert weights.dump(again.candidate.model) == weights.dump(first.candidate.model)
     assert again.evidence.digest == first.evidence.digest
+    assert again.candidate.unrounded == first.candidate.unrounded
+    assert (first.candidate.unrounded is not None) == (name == "int8")
 
 
 def test_a_recipe_that_cannot_be_done_is_an_attempt_without_a_network(bench: Bench) -> None:
