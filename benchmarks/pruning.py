@@ -62,7 +62,7 @@ TASKS = (
         folder="clinc150",
         kind="Clinc150",
         train_epochs=10,
-        finetune_epochs=4,
+        finetune_epochs=10,
         margin=0.02,
         seeds=(1,),
     ),

@@ -171,6 +171,7 @@ def _searching(
         split="gate",
         seed=job.manifest.seed,
         wanted=_wanted(job),
+        all_else=False,
         stop=_hopeless(job, data),
         yardstick=yardstick,
         progress=listener.get().progress(f"{trial.words}: measuring on the gate split"),
@@ -205,6 +206,7 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
             split="gate",
             seed=manifest.seed,
             wanted=_wanted(job),
+            all_else=False,
             stop=stop,
         )
         known.extend([shape] if stop(shape.measurements) else [])

@@ -25,6 +25,7 @@ from pruneguard.evaluation import data_quality
 from pruneguard.evaluation.evaluate import Contender, evaluate
 from pruneguard.evidence import Evidence
 from pruneguard.gates import judge as decide
+from pruneguard.gates import stopping
 from pruneguard.gates.selftest import SelfTest, self_test
 from pruneguard.ledger.events import Event
 from pruneguard.ledger.keys import Signer
@@ -204,8 +205,10 @@ def trained(workload: Workload, artifacts: Artifacts, event: Event) -> Twin:
 
 
 def judge(job: Job, candidate: Contender, twin: Contender, data: Evidence) -> tuple[Evidence, Verdict]:
-    """The final verdict, on rows that the search never saw; everything is measured that makes sense for the data."""
+    """The final verdict, on rows that the search never saw; everything is measured that makes sense for the data, and
+    on demand what the policy names."""
     bar = listener.get().progress("measuring on the release split")
+    named = stopping.wanted(job.policy, pruned=candidate.digest != twin.digest)
     return judged(
         job,
         candidate,
@@ -213,7 +216,9 @@ def judge(job: Job, candidate: Contender, twin: Contender, data: Evidence) -> tu
         data,
         split="release",
         step=f"judge/{candidate.digest}",
-        measure=lambda: evaluate(candidate, twin, job.snapshot, split="release", seed=job.manifest.seed, progress=bar),
+        measure=lambda: evaluate(
+            candidate, twin, job.snapshot, split="release", seed=job.manifest.seed, wanted=named, progress=bar
+        ),
     )
 
 

@@ -206,6 +206,7 @@ def _measured(
         split="gate",
         seed=seed,
         wanted=latency.BATCHES,
+        all_else=False,
         yardstick=yardstick,
     )
     table = evidence.get("quality.paired")

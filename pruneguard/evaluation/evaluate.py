@@ -32,15 +32,20 @@ ALWAYS = ("efficiency", "quality")
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Family:
-    """Measurements that are made together: `name` and whatever is named below it. `lacks` says why there are none."""
+    """Measurements that are made together: `name` and whatever is named below it. `lacks` says why there are none.
+
+    One that is `on_demand` costs more than the others together, and is made only where it is asked for by name.
+    """
 
     name: str
     measure: Callable[[], Measured]
     lacks: Callable[[], str | None] = lambda: None
+    on_demand: bool = False
 
-    def asked(self, wanted: Collection[str] | None) -> bool:
+    def asked(self, wanted: Collection[str], *, all_else: bool) -> bool:
         below = f"{self.name}."
-        return wanted is None or self.name in ALWAYS or any(w == self.name or w.startswith(below) for w in wanted)
+        named = any(each == self.name or each.startswith(below) for each in wanted)
+        return named or self.name in ALWAYS or (all_else and not self.on_demand)
 
 
 def evaluate(
@@ -50,14 +55,16 @@ def evaluate(
     *,
     split: str,
     seed: int,
-    wanted: Collection[str] | None = None,
+    wanted: Collection[str] = (),
+    all_else: bool = True,
     stop: Callable[[Measured], bool] | None = None,
     yardstick: Yardstick | None = None,
     progress: Progress | None = None,
 ) -> Evidence:
     """Measure the candidate's ONNX artefact against its twin's on the rows of `split`.
 
-    `wanted` names measurements: a family with none of them is left out; None is all that make sense for the data.
+    `wanted` names measurements, those of a policy, say; without `all_else` a family with none of them is left out, and
+    with it what is made on demand alone.
     `stop` is called with everything measured so far after each family, and True ends it there. `yardstick` keeps the
     twin's answers from one candidate to the next.
 
@@ -68,7 +75,7 @@ def evaluate(
     """
     case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=yardstick)
     families = (*_structure(case), *_answers(case), *_damage(case))
-    return _walk(case, families, wanted, stop, progress)
+    return _walk(case, families, wanted, stop, progress, all_else=all_else)
 
 
 def efficiency(
@@ -78,7 +85,8 @@ def efficiency(
     *,
     split: str,
     seed: int,
-    wanted: Collection[str] | None = None,
+    wanted: Collection[str] = (),
+    all_else: bool = True,
     stop: Callable[[Measured], bool] | None = None,
     progress: Progress | None = None,
 ) -> Evidence:
@@ -88,7 +96,7 @@ def efficiency(
     """
     case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=None)
     later = (replace(each, lacks=lambda: "not trained yet") for each in (*_answers(case), *_damage(case)))
-    return _walk(case, (*_structure(case), *later), wanted, stop, progress)
+    return _walk(case, (*_structure(case), *later), wanted, stop, progress, all_else=all_else)
 
 
 @dataclass(eq=False)
@@ -174,16 +182,18 @@ def _damage(case: _Case) -> Iterator[Family]:
 def _walk(
     case: _Case,
     families: Sequence[Family],
-    wanted: Collection[str] | None,
+    wanted: Collection[str],
     stop: Callable[[Measured], bool] | None,
     progress: Progress | None,
+    *,
+    all_else: bool,
 ) -> Evidence:
     measurements: dict[str, Measurement] = {}
     left_out: list[str] = []
     last: str | None = None  # the family after which it was stopped
     ended: dict[str, str] = {}
     for done, family in enumerate(families, start=1):
-        if not family.asked(wanted):
+        if not family.asked(wanted, all_else=all_else):
             left_out.append(f"{family.name}: not asked")
         elif last is not None:
             left_out.append(f"{family.name}: stopped")
