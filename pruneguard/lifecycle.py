@@ -12,7 +12,7 @@ with what it did not. No framework here; `flows/` decides when these steps happe
 """
 
 from collections.abc import Callable
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -22,6 +22,7 @@ from pruneguard import energy, pruning, releases
 from pruneguard.artifacts import Artifacts
 from pruneguard.errors import IntegrityError, InvalidInputError
 from pruneguard.evaluation import data_quality
+from pruneguard.evaluation.estimates import exact
 from pruneguard.evaluation.evaluate import Contender, evaluate
 from pruneguard.evidence import Evidence
 from pruneguard.gates import judge as decide
@@ -159,13 +160,28 @@ def admit(job: Job) -> Evidence:
         listener.get().say(sentence)
     if (more := len(admission.failed) - FAILED_SHOWN) > 0:
         listener.get().say(f"and {more} more expectations that failed")
+    earlier = _opened_by(job)
+    if earlier:
+        listener.get().say(
+            f"runs before this one that looked at these release rows: {len(earlier)}, the last of them {earlier[-1]}; "
+            "each look is another chance to pass by luck: bring new rows"
+        )
+    measured = {**admission.evidence.measurements, "data.openings": exact(len(earlier), n=len(job.snapshot.release))}
+    evidence = replace(admission.evidence, measurements=measured)
     refs = {
-        "data": admission.evidence.subject,
-        "evidence": job.artifacts.put(admission.evidence.encode()),
+        "data": evidence.subject,
+        "evidence": job.artifacts.put(evidence.encode()),
         "expectations": job.artifacts.put(admission.expectations),
     }
     record(job, "admit", "data.admitted", refs=refs)
-    return admission.evidence
+    return evidence
+
+
+def _opened_by(job: Job) -> list[str]:
+    """The runs before this one in which a pruned candidate was judged on the release rows of this snapshot."""
+    given = (verdict for model in job.ledger.state().models.values() for verdict in model.verdicts)
+    looks = (v.run for v in given if v.split == "release" and v.data == job.snapshot.digest and v.candidate != v.twin)
+    return list(dict.fromkeys(run for run in looks if run != job.run))
 
 
 # 3

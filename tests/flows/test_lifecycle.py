@@ -19,9 +19,20 @@ from pruneguard.policy import Policy, Rule
 from pruneguard.pruning import lineage, recipe, storage, weights
 from pruneguard.pruning.recomputing import departures, recompute
 from pruneguard.releases import adopt, approve, shift
+from pruneguard.reporting import Quiet, listener
 from pruneguard.search import Trial
 
 TINY = Path(__file__).parent / "tiny" / "manifest.yaml"
+
+
+class Heard(Quiet):
+    """A listener that keeps what is said."""
+
+    def __init__(self) -> None:
+        self.said: list[str] = []
+
+    def say(self, text: str) -> None:
+        self.said.append(text)
 
 
 class Bench:
@@ -236,6 +247,23 @@ def test_the_sparsest_that_passes_is_chosen_and_none_when_none_does(bench: Bench
     assert attempts.choose(job, [mild, bold]) is bold
     assert attempts.choose(job, [mild, refused]) is mild
     assert attempts.choose(job, [refused]) is None
+
+
+def test_it_is_told_how_many_runs_looked_at_the_release_rows_before(bench: Bench) -> None:
+    bench.adopt()
+    job = bench.begin()
+    walk(job)
+    assert lifecycle.admit(job).get("data.openings").value == 0
+    lifecycle.finish(job, "proposed")
+    bench.manifest = replace(bench.manifest, seed=5)
+    again = bench.begin()
+    heard = Heard()
+    token = listener.set(heard)
+    try:
+        assert lifecycle.admit(again).get("data.openings").value == 1
+    finally:
+        listener.reset(token)
+    assert any(job.run in sentence and "by luck" in sentence for sentence in heard.said)
 
 
 def test_a_candidate_on_the_edge_is_doubtful_and_taken_only_where_none_is_sure(bench: Bench) -> None:
