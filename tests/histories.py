@@ -177,6 +177,10 @@ class History:
             lineage=lineage,
         )
 
+    def try_in_vain(self) -> Event | None:
+        told = {"recipe": {"ratio": "0.5"}, "reason": "no heads", "too_mild": self.chance.random() < 0.5}
+        return self._work("attempt.failed", told)
+
     def judge(self) -> Event | None:
         if not self.state.policies:
             return None
@@ -517,7 +521,7 @@ ACTS: dict[Act, int] = {
 
 
 PATH = (
-    *(History.adopt, History.start, History.admit, History.train, History.prune, History.judge),
+    *(History.adopt, History.start, History.admit, History.train, History.prune, History.try_in_vain, History.judge),
     *(History.propose, History.approve, History.approve, History.shift, History.seal),
 )
 

@@ -13,5 +13,5 @@ def test_it_says_what_was_measured_and_what_was_not_recorded(selection: Selectio
     assert found["datePublished"] == "2026-01-05"
     assert {m["name"]: m["value"] for m in found["variableMeasured"]} == {"data.leakage": "0", "data.missing": "0"}
     assert any("data.leakage" in text for text in found["rai:dataLimitations"])
-    assert found["rai:personalSensitiveInformation"] == ["Not assessed: no measurement looks for it."]
+    assert found["rai:personalSensitiveInformation"] == ["Not assessed."]
     assert not {"license", "creator", "distribution"} & found.keys()

@@ -187,7 +187,8 @@ def test_a_reference_is_a_digest(refs: dict[str, Any]) -> None:
 
 
 def test_every_type_is_signed_clicked_telemetry_or_work_within_a_signed_run() -> None:
-    work = {"run.finished", "data.admitted", "model.trained", "model.pruned", "verdict.given", "gates.self_tested"}
+    made = {"data.admitted", "model.trained", "model.pruned"}
+    work = {"run.finished", *made, "attempt.failed", "verdict.given", "gates.self_tested"}
     alone = {"ledger.opened", "alarm.raised"}
     assert SIGNED | CLICKED | TELEMETRY | work | alone == CATALOGUE.keys()
 

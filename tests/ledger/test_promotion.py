@@ -454,6 +454,15 @@ def test_who_made_what_a_model_was_made_of_is_a_maker_too(log: Log, part: str) -
     assert not log.approve(SLIM, 1)
 
 
+def test_who_tried_a_candidate_in_vain_worked_on_the_run_and_does_not_approve_what_came_of_it(log: Log) -> None:
+    assert not log.register("mia", "engineer", "approver")
+    told = {"recipe": {}, "reason": "no heads", "too_mild": False}
+    assert not log.work("attempt.failed", {}, by="mia", **told)
+    log.judge(SLIM, "v1")
+    log.propose(SLIM, "v1", 1)
+    assert says(log.approve(SLIM, 1, by="mia"), "made this release")
+
+
 def test_who_judged_a_candidate_does_not_approve_it(log: Log) -> None:
     assert not log.register("mia", "engineer", "approver")
     assert not log.judge(SLIM, "v1", by="mia")

@@ -90,7 +90,7 @@ def _measured(evidence: Evidence, digest: str) -> dict[str, Any]:
         ],
         "rai:dataCollection": "Not recorded.",
         "rai:dataPreprocessingProtocol": ["Made by the workload's own code; the run's manifest names its digest."],
-        "rai:personalSensitiveInformation": ["Not assessed: no measurement looks for it."],
+        "rai:personalSensitiveInformation": [_personal(values)],
     }
     if "data.imbalance" in values:
         card["rai:dataBiases"] = [f"The largest class has {values['data.imbalance']} times the rows of the smallest."]
@@ -100,6 +100,20 @@ def _measured(evidence: Evidence, digest: str) -> dict[str, Any]:
         "data.leakage": "of the rows that judge stand among those that train, as a share",
         "data.duplicates": "of the rows that train stand there more than once, as a share",
         "data.missing": "of the values are missing, as a share",
+        "data.near_leakage": "of the rows that judge have a near copy among those that train, as a share",
+        "data.contamination": "of the release rows stand in gate too, as a share",
+        "data.label_noise": "of the labels are doubtful, as a share",
     }
     told = [f"{values[name]} {meaning} ({name})." for name, meaning in limits.items() if name in values]
     return card | {"rai:dataLimitations": [*told, f"Evidence: {digest}."]}
+
+
+def _personal(values: dict[str, str]) -> str:
+    """What was looked for and found; nothing here says that a row is about nobody."""
+    if "data.personal_values" not in values:
+        return "Not assessed."
+    columns = values.get("data.personal_columns", "0")
+    return (
+        f"{values['data.personal_values']} texts look like personal data, and {columns} columns hold some or are named "
+        "for it: patterns and names of columns, in slice columns and the card's fields."
+    )
