@@ -101,6 +101,7 @@ def begin(
     workload = load(manifest.workload_file, manifest.workload_class)
     snapshot = ask(workload, "data", data_dir)
     data_quality.require_usable(snapshot)
+    data_quality.papers(workload)
     matching.require_matching(workload, snapshot)
     state = ledger.state()
     if policy.digest not in state.policies:
@@ -155,7 +156,7 @@ def admit(job: Job) -> Evidence:
     if (past := done(job, "admit")) is not None:
         return Evidence.decode(job.artifacts.get(past.refs["evidence"]))
     with working("running the expectations"):
-        admission = data_quality.admit(job.snapshot)
+        admission = data_quality.admit(job.snapshot, data_quality.papers(job.workload))
     for sentence in sorted(admission.failed)[:FAILED_SHOWN]:  # "critical: ..." before "warning: ..."
         listener.get().say(sentence)
     if (more := len(admission.failed) - FAILED_SHOWN) > 0:
@@ -172,6 +173,7 @@ def admit(job: Job) -> Evidence:
         "data": evidence.subject,
         "evidence": job.artifacts.put(evidence.encode()),
         "expectations": job.artifacts.put(admission.expectations),
+        "page": job.artifacts.put(admission.page),
     }
     record(job, "admit", "data.admitted", refs=refs)
     return evidence

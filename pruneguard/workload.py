@@ -16,7 +16,7 @@ import traceback
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol, cast
+from typing import TYPE_CHECKING, Any, Literal, Protocol, TypeAlias, cast
 
 import numpy as np
 import numpy.typing as npt
@@ -28,6 +28,22 @@ if TYPE_CHECKING:
 
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
+
+Kind: TypeAlias = Literal["images", "table", "text"]
+KINDS: tuple[Kind, ...] = ("images", "table", "text")
+
+
+@dataclass(frozen=True, slots=True)
+class Tokens:
+    """What some numbers mean in rows of text [n, places], whose values are numbers of words; None where none does.
+
+    `filling` fills a row up at its end, `unknown` stands for a word outside the vocabulary. `marks` are no words: where
+    a text begins and ends, say.
+    """
+
+    filling: int | None = None
+    unknown: int | None = None
+    marks: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,7 +72,10 @@ class Snapshot:
 
     `train` fits; `gate` is what the search may look at as often as it likes; `release` is opened once, for the final
     verdict. `bounds` are the smallest and largest value a feature can take (attacks and noise stay inside).
-    `outliers` are rows that belong to no class, for the out-of-distribution gate.
+    `outliers` are rows that belong to no class, for the out-of-distribution gate. `kind` says what a row is, and so
+    what can happen to it; None is images where rows have three dimensions, else a table. Text is never guessed, and
+    has `tokens`. `protected` names the slice columns by which nobody may be treated worse (sex, race): fairness is
+    measured by them.
     """
 
     train: Split
@@ -65,6 +84,9 @@ class Snapshot:
     classes: int
     bounds: tuple[float, float] = (0.0, 1.0)
     outliers: Floats | None = None
+    kind: Kind | None = None
+    tokens: Tokens | None = None
+    protected: tuple[str, ...] = ()
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -72,8 +94,12 @@ class Snapshot:
 
     @property
     def digest(self) -> str:
-        """SHA-256 over every split's arrays and the outliers, with their names, types and shapes."""
+        """SHA-256 over all arrays with their names, types and shapes, and over what the snapshot says of them."""
         hasher = hashlib.sha256(f"snapshot/v1 {self.classes} {self.bounds}".encode())
+        if self.kind is not None:
+            hasher.update(f"\nkind {self.kind} {self.tokens}".encode())
+        if self.protected:
+            hasher.update(f"\nprotected {self.protected}".encode())
         arrays: dict[str, npt.NDArray[np.generic]] = {}
         for name, split in self.splits.items():
             arrays |= {f"{name} x": split.x, f"{name} y": split.y}

@@ -84,7 +84,7 @@ def test_every_folder_of_tests_is_a_package() -> None:
 @pytest.mark.parametrize(
     ("library", "home"),
     [
-        ("great_expectations", "pruneguard/evaluation/data_quality.py"),
+        ("great_expectations", "pruneguard/evaluation/data_quality/expectations.py"),
         ("evidently", "monitors/drift.py"),
         ("prometheus_client", "monitors/exposition.py"),
     ],

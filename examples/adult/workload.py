@@ -23,6 +23,10 @@ TEXTS = ("workclass", "marital-status", "occupation", "relationship", "native-co
 """The texts that the network sees. `education` says what `education-num` says; `sex` and `race` are slices only."""
 
 SLICES = ("sex", "race")
+PROTECTED = (*SLICES, "age group")
+AGES = (25, 40, 60)
+"""Where one age group ends and the next begins."""
+
 FEATURES = 85
 INCOMES = {"<=50K": 0, ">50K": 1}
 
@@ -55,7 +59,7 @@ class Adult:
         held = _split(test, like=train)
         fresh = _fresh(held.x, seen=whole.x)
         gate, release = (_part(held, rows) for rows in np.array_split(fresh, 2))
-        return Snapshot(whole, gate, release, classes=2, bounds=(-10.0, 20.0))
+        return Snapshot(whole, gate, release, classes=2, bounds=(-10.0, 20.0), protected=PROTECTED)
 
 
 def _split(table: Table, *, like: Table) -> Split:
@@ -63,7 +67,13 @@ def _split(table: Table, *, like: Table) -> Split:
     features = [_standardised(table, like, column) for column in NUMBERS]
     features += [table[column] == value for column in TEXTS for value in np.unique(like[column])]
     labels = np.array([INCOMES[income] for income in table["income"]], dtype=np.int64)
-    return Split(np.stack(features, axis=1).astype(np.float32), labels, {column: table[column] for column in SLICES})
+    slices = {column: table[column] for column in SLICES} | {"age group": _age_groups(table["age"])}
+    return Split(np.stack(features, axis=1).astype(np.float32), labels, slices)
+
+
+def _age_groups(ages: npt.NDArray[np.str_]) -> npt.NDArray[np.str_]:
+    names = np.array(["under 25", "25 to 39", "40 to 59", "60 and over"])
+    return names[np.digitize(ages.astype(np.int64), AGES)]
 
 
 def _standardised(table: Table, like: Table, column: str) -> npt.NDArray[np.float64]:

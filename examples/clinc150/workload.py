@@ -13,7 +13,7 @@ from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning.training import Schedule
-from pruneguard.workload import Floats, Snapshot, Split
+from pruneguard.workload import Floats, Snapshot, Split, Tokens
 
 INTENTS = 150
 VOCABULARY = 1536
@@ -49,7 +49,16 @@ class Clinc150:
         gate = _unlike(gate, train)
         release = _unlike(release, train, gate)
         outliers = _tokens([text for text, _ in parts["oos_test"]], words)
-        return Snapshot(train, gate, release, INTENTS, bounds=(0.0, VOCABULARY - 1.0), outliers=outliers)
+        return Snapshot(
+            train,
+            gate,
+            release,
+            INTENTS,
+            bounds=(0.0, VOCABULARY - 1.0),
+            outliers=outliers,
+            kind="text",
+            tokens=Tokens(filling=FILLING, unknown=UNKNOWN),
+        )
 
     def augment(self, x: torch.Tensor, generator: torch.Generator) -> torch.Tensor:
         """Some words are forgotten, so that the others must do."""

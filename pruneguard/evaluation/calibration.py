@@ -1,65 +1,71 @@
-"""Does a stated confidence of 80 % mean right in 80 %? Expected calibration error and Brier score, both paired."""
+"""Does a stated confidence of 80 % mean right in 80 %? Errors in bins, Brier score, the temperature that is needed.
 
-from collections.abc import Iterator
+No pass of its own: everything follows from logits that exist.
+"""
+
+import math
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
+from scipy.sparse import csr_array
 
-from pruneguard.evaluation.estimates import unknown
+from pruneguard.evaluation.estimates import share, unknown
+from pruneguard.evaluation.resampling import Doubles, Resampled, compared, mean, resampled
 from pruneguard.evaluation.sessions import probabilities
+from pruneguard.evaluation.temperature import temperature
 from pruneguard.evidence import Estimate, Measurement
 from pruneguard.workload import Floats, Integers
 
 BINS = 15
-RESAMPLES = 2000
-_CHUNK = 100  # resamples held in memory at once
+STATED_MIN = 0.01
+"""Probabilities up to here are left out of the class-wise error: with many classes they are most of them and say 0."""
 
-_NAMES = ("ece", "twin_ece", "ece_increase", "brier", "brier_increase")
+STATEMENTS_MIN = 30
+"""A bin of the class-wise error holds at least as many, where its class has them."""
 
-Doubles = npt.NDArray[np.float64]
-Resample = npt.NDArray[np.int64]
+_SCORES = ("ece", "ace", "brier", "temperature")
 
 
 def measure(candidate: Floats, twin: Floats, y: Integers, *, seed: int) -> dict[str, Measurement]:
     """Everything named `calibration.*`, from both models' logits [n, classes] on rows with the labels `y`.
 
-    Intervals are 95 %, from one seeded bootstrap over rows that both models share. Chance alone gives every bin a gap,
-    so a measured error is too high, by most where the model is well calibrated: the intervals of errors reach down
-    by what a perfectly calibrated model with these confidences would show. That keeps them honest, and wide where
-    rows are few; the Brier score has no such bias.
+    Of every score the candidate's, the twin's and the increase, with 95 % intervals from one seeded bootstrap over
+    rows that both models share. Chance alone gives every bin a gap, so a measured error is too high, by most where
+    the model is well calibrated: the intervals of errors reach down by what a perfectly calibrated model with these
+    confidences would show. That keeps them honest, and wide where rows are few; the Brier score has no such bias.
+
+    `calibration.reliability.slice.confidence=0.9731` and `calibration.twin_reliability...` are the curve: the share
+    of right answers, exact 95 %, in each of the bins of `calibration.ece`, which is named by its mean confidence.
     """
-    ours, theirs = probabilities(candidate), probabilities(twin)
-    if not np.isfinite(ours).all() or not np.isfinite(theirs).all() or not len(y):
-        return {f"calibration.{name}": unknown(n=len(y)) for name in _NAMES}
-    gaps, twin_gaps = _Gaps(ours, y), _Gaps(theirs, y)
-    scores, twin_scores = brier_scores(ours, y), brier_scores(theirs, y)
-    drawn = [
-        (gaps.error(rows), twin_gaps.error(rows), scores[rows].mean(axis=1), twin_scores[rows].mean(axis=1))
-        for rows in _resamples(len(y), seed=seed)
-    ]
-    ece, twin_ece, brier, twin_brier = (np.concatenate(parts) for parts in zip(*drawn, strict=True))
-    value, twin_value = ece_of(ours, y), ece_of(theirs, y)
-    chance, twin_chance = gaps.chance(seed=seed), twin_gaps.chance(seed=seed)
+    p, q = probabilities(candidate), probabilities(twin)
+    if not np.isfinite(p).all() or not np.isfinite(q).all() or not len(y):
+        names = (f"calibration.{name}" for score in _SCORES for name in (score, f"twin_{score}", f"{score}_increase"))
+        return {name: unknown(n=len(y)) for name in names}
+    top, twin_top, stated, twin_stated = best(p, y), best(q, y), every(p, y), every(q, y)
+    found = resampled(
+        {
+            "ece": top.error,
+            "twin_ece": twin_top.error,
+            "ace": stated.error,
+            "twin_ace": twin_stated.error,
+            "brier": mean(brier_scores(p, y)),
+            "twin_brier": mean(brier_scores(q, y)),
+            "temperature": temperature(candidate, y),
+            "twin_temperature": temperature(twin, y),
+        },
+        n=len(y),
+        seed=seed,
+    )
     return {
-        "calibration.ece": _centred(value, ece, down=chance, n=len(y), floor=0.0),
-        "calibration.twin_ece": _centred(twin_value, twin_ece, down=twin_chance, n=len(y), floor=0.0),
-        "calibration.ece_increase": _centred(
-            value - twin_value, ece - twin_ece, down=chance, up=twin_chance, n=len(y), floor=-1.0
-        ),
-        "calibration.brier": _percentile(float(scores.mean()), brier, n=len(y)),
-        "calibration.brier_increase": _percentile(
-            float(scores.mean() - twin_scores.mean()), brier - twin_brier, n=len(y)
-        ),
+        **_errors("ece", found, chance=top.chance, twin_chance=twin_top.chance),
+        **_errors("ace", found, chance=stated.chance, twin_chance=twin_stated.chance),
+        **compared("calibration.brier", found["brier"], found["twin_brier"], worse="increase", most=2.0),
+        **compared("calibration.temperature", found["temperature"], found["twin_temperature"], worse="increase"),
+        **{f"calibration.reliability.slice.{bin_}": point for bin_, point in top.curve()},
+        **{f"calibration.twin_reliability.slice.{bin_}": point for bin_, point in twin_top.curve()},
     }
-
-
-def ece_of(p: Doubles, y: Integers) -> float:
-    """Expected calibration error of the most likely class, in bins that hold equally many rows.
-
-    sum over bins of |accuracy - mean confidence| * share of rows (Naeini 2015; equal-mass bins as in Nixon 2019,
-    arXiv:1904.01685). With fewer rows than bins every row is a bin.
-    """
-    return float(_Gaps(p, y).error(np.arange(len(y))[None, :])[0])
 
 
 def brier_scores(p: Doubles, y: Integers) -> Doubles:
@@ -68,47 +74,80 @@ def brier_scores(p: Doubles, y: Integers) -> Doubles:
     return distances
 
 
-class _Gaps:
-    """Confidence minus correctness of every row, kept in the order of confidence."""
+@dataclass(frozen=True, slots=True, eq=False)
+class Statements:
+    """Probabilities that were stated, each about one row, and what came of them; `bins` number from 0."""
 
-    def __init__(self, p: Doubles, y: Integers) -> None:
-        confidence = p.max(axis=1)
-        order = np.argsort(confidence, kind="stable")
-        self._confidence = confidence[order]
-        self._gap = self._confidence - (p.argmax(axis=1) == y)[order]
-        self._rank = np.empty(len(y), dtype=np.int32)
-        self._rank[order] = np.arange(len(y), dtype=np.int32)
+    stated: Doubles
+    came_true: npt.NDArray[np.bool_]
+    row: Integers
+    bins: Integers
+    n: int
 
-    def error(self, rows: Resample) -> Doubles:
-        """The error of each resample, a row of indices [resamples, n]."""
-        return _error(self._gap[np.sort(self._rank[rows], axis=1)])
+    def error(self, weights: Doubles) -> Doubles:
+        """Mean gap between what bins state and what comes true, for rows drawn as often as `weights` [n, k] say."""
+        shape = (int(self.bins.max(initial=0)) + 1, self.n)
+        gaps = csr_array((self.stated - self.came_true, (self.bins, self.row)), shape=shape) @ weights
+        errors: Doubles = np.abs(gaps).sum(axis=0) / max(len(self.stated), 1)
+        return errors
 
-    def chance(self, *, seed: int) -> float:
-        """The error that these confidences would show, on average, if every one of them were true."""
-        right = np.random.default_rng(seed).random((_CHUNK, len(self._confidence))) < self._confidence
-        return float(_error(self._confidence - right).mean())
+    @property
+    def chance(self) -> float:
+        """About the error that these statements would show on average if every one of them were true.
 
+        What a bin's count is off by is taken for normal. That is too much where next to nothing can go wrong.
+        """
+        spread = np.sqrt(np.bincount(self.bins, self.stated * (1 - self.stated)))
+        return float(math.sqrt(2 / math.pi) * spread.sum() / max(len(self.stated), 1))
 
-def _error(ordered: Doubles) -> Doubles:
-    """Calibration errors of gaps [resamples, n] in the order of confidence."""
-    n = ordered.shape[1]
-    edges = np.unique(np.arange(BINS) * n // BINS)
-    errors: Doubles = np.abs(np.add.reduceat(ordered, edges, axis=1)).sum(axis=1) / n
-    return errors
-
-
-def _resamples(n: int, *, seed: int) -> Iterator[Resample]:
-    rng = np.random.default_rng(seed)
-    for _ in range(RESAMPLES // _CHUNK):
-        yield rng.integers(n, size=(_CHUNK, n))
-
-
-def _centred(value: float, drawn: Doubles, *, n: int, floor: float, down: float, up: float = 0.0) -> Estimate:
-    """The scatter of the resamples around their own mean, laid around the value and widened by the possible bias."""
-    below, above = np.quantile(drawn - drawn.mean(), [0.025, 0.975])
-    return Estimate(value, max(value + float(below) - down, floor), min(value + float(above) + up, 1.0), n)
+    def curve(self) -> Iterator[tuple[str, Estimate]]:
+        """`confidence=0.9731`, the mean of a bin, and how much of it came true; bins that would read alike are one."""
+        heights = np.bincount(self.bins, self.stated) / np.bincount(self.bins)
+        read = np.array([f"confidence={height:.4f}" for height in heights])[self.bins]
+        for label in np.unique(read):
+            inside = self.came_true[read == label]
+            yield str(label), share(int(inside.sum()), len(inside), alpha=0.05)
 
 
-def _percentile(value: float, drawn: Doubles, *, n: int) -> Estimate:
-    low, high = np.quantile(drawn, [0.025, 0.975])
-    return Estimate(value, float(low), float(high), n)
+def best(p: Doubles, y: Integers) -> Statements:
+    """What is said about the most likely class, in bins that hold equally many rows: their error is the ECE.
+
+    sum over bins of |accuracy - mean confidence| * share of rows (Naeini 2015; equal-mass bins as in Nixon 2019,
+    arXiv:1904.01685). With fewer rows than bins every row is a bin.
+    """
+    confidence = p.max(axis=1)
+    rows = np.arange(len(y))
+    return Statements(confidence, p.argmax(axis=1) == y, rows, _equal_mass(confidence, BINS), len(y))
+
+
+def every(p: Doubles, y: Integers) -> Statements:
+    """What is said about any class above `STATED_MIN`, class by class in bins of equal mass: their error is the ACE.
+
+    The thresholded adaptive calibration error of Nixon 2019 (arXiv:1904.01685), a bin weighing what it holds. It
+    sees what the ECE cannot: probabilities of the classes that were not chosen, and errors that cancel over classes.
+    """
+    row, about = np.nonzero(p > STATED_MIN)
+    stated = p[row, about]
+    bins, used = np.zeros(len(row), dtype=np.int64), 0
+    for label in range(p.shape[1]):
+        own = np.flatnonzero(about == label)
+        bins[own] = used + _equal_mass(stated[own], min(BINS, max(1, len(own) // STATEMENTS_MIN)))
+        used = int(bins[own].max(initial=used - 1)) + 1
+    return Statements(stated, y[row] == about, row, bins, len(y))
+
+
+def _equal_mass(values: Doubles, wanted: int) -> Integers:
+    """The bin of each value, `wanted` bins of equally many in the order of size; each its own where they are fewer."""
+    edges = np.unique(np.arange(wanted) * len(values) // wanted)
+    bins = np.empty(len(values), dtype=np.int64)
+    bins[np.argsort(values, kind="stable")] = np.searchsorted(edges, np.arange(len(values)), side="right") - 1
+    return bins
+
+
+def _errors(name: str, found: Mapping[str, Resampled], *, chance: float, twin_chance: float) -> dict[str, Measurement]:
+    ours, theirs = found[name], found[f"twin_{name}"]
+    return {
+        f"calibration.{name}": ours.centred(low=0.0, high=1.0, down=chance),
+        f"calibration.twin_{name}": theirs.centred(low=0.0, high=1.0, down=twin_chance),
+        f"calibration.{name}_increase": ours.minus(theirs).centred(low=-1.0, high=1.0, down=chance, up=twin_chance),
+    }

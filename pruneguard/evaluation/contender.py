@@ -15,17 +15,25 @@ from pruneguard.workload import Floats
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Contender:
-    """A model as it is deployed and as it is attacked: `digest` names `onnx`, `model` is the network it came from.
+    """A model as it is deployed and as it is attacked: `digest` names `onnx`, `network` is what it was exported from.
 
+    `network` is None where somebody has the file alone: then nothing is measured that takes gradients.
     `stored_bytes` is the size of the file that its weights are stored in, where there is one beside `onnx`.
     `unrounded` is the file that `onnx` was made from by rounding to 8 bits, where it was.
     """
 
     digest: str
     onnx: bytes
-    model: nn.Module
+    network: nn.Module | None
     stored_bytes: int | None = None
     unrounded: bytes | None = None
+
+    @property
+    def model(self) -> nn.Module:
+        """The network. Raises InvalidInputError where there is none; a family that needs it `lacks` it before."""
+        if self.network is None:
+            raise InvalidInputError(f"{self.digest} is known as a file alone; this needs the network it came from")
+        return self.network
 
 
 @dataclass(frozen=True, slots=True, eq=False)

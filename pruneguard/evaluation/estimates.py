@@ -2,14 +2,20 @@
 
 import math
 
-from pruneguard.evidence import Estimate
-from pruneguard.statistics import clopper_pearson
+from pruneguard.evidence import Estimate, PairedTable
+from pruneguard.statistics import clopper_pearson, tango_lower, tango_upper
 
 
 def share(k: int, n: int, *, alpha: float) -> Estimate:
     """`k` of `n` rows with its exact two-sided interval at level `alpha`; NaN without rows."""
     low, high = clopper_pearson(k, n, alpha=alpha)
     return Estimate(k / n if n else math.nan, low, high, n)
+
+
+def difference(table: PairedTable, *, alpha: float) -> Estimate:
+    """The candidate's share of right rows minus the twin's, with Tango's two-sided interval at level `alpha`."""
+    low, high = (bound(table, alpha=alpha / 2) for bound in (tango_lower, tango_upper))
+    return Estimate(table.difference, low, high, table.n)
 
 
 def exact(value: float, *, n: int, unit: str = "1") -> Estimate:

@@ -13,9 +13,29 @@ from importlib.metadata import version
 from typing import TypeAlias
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import attacks, calibration, corruptions, footprint, latency, ood, quality
+from pruneguard.evaluation import (
+    attacks,
+    attribution,
+    backdoor,
+    calibration,
+    corruptions,
+    cost,
+    fairness,
+    footprint,
+    found,
+    generalisation,
+    inversion,
+    latency,
+    membership,
+    memory,
+    ood,
+    quality,
+    unsafe_files,
+)
 from pruneguard.evaluation.contender import Contender, Pair
 from pruneguard.evaluation.domain import Domain
+from pruneguard.evaluation.plugins import families as foreign
+from pruneguard.evaluation.plugins import versions
 from pruneguard.evaluation.sessions import NO_ANSWER, predictions
 from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.evidence import Evidence, Measurement
@@ -74,7 +94,7 @@ def evaluate(
     then there is no yardstick.
     """
     case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=yardstick)
-    families = (*_structure(case), *_answers(case), *_damage(case))
+    families = (*_structure(case), *_answers(case), *_damage(case), *foreign(case))
     return _walk(case, families, wanted, stop, progress, all_else=all_else)
 
 
@@ -95,7 +115,8 @@ def efficiency(
     Everything else is as in `evaluate`.
     """
     case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=None)
-    later = (replace(each, lacks=lambda: "not trained yet") for each in (*_answers(case), *_damage(case)))
+    trained = (*_answers(case), *_damage(case), *foreign(case))
+    later = (replace(each, lacks=lambda: "not trained yet") for each in trained)
     return _walk(case, (*_structure(case), *later), wanted, stop, progress, all_else=all_else)
 
 
@@ -135,16 +156,30 @@ class _Case:
         return Domain.of(self.snapshot)
 
     @cached_property
+    def damage(self) -> corruptions.Suite:
+        return corruptions.Suite(self.pair, self.rows, self.domain, self.seed)
+
+    @cached_property
     def logits(self) -> tuple[Floats, Floats]:
         """Both answers to all rows, the candidate's first."""
         logits = self.pair.logits(self.rows.x)
         _require_yardstick(self.pair, logits[1])
         return logits
 
+    @property
+    def networkless(self) -> str | None:
+        """Why nothing can be measured that takes a network; None where both have theirs."""
+        missing = any(each.network is None for each in (self.pair.candidate, self.pair.twin))
+        return "takes the network, and there is only its file" if missing else None
+
+    @property
+    def untrained(self) -> str | None:
+        """Why nothing can be measured that takes training rows; None where there are some."""
+        return None if len(self.snapshot.train) else "takes training rows, and the data have none"
+
     @cached_property
-    def attackable(self) -> bool:
-        few = self.rows.x[:2]
-        return all(attacks.attackable(each.model, few) for each in (self.pair.candidate, self.pair.twin))
+    def siege(self) -> attacks.Siege:
+        return attacks.Siege.of(self.pair, self.rows, self.domain, seed=self.seed)
 
 
 def _structure(case: _Case) -> Iterator[Family]:
@@ -152,31 +187,81 @@ def _structure(case: _Case) -> Iterator[Family]:
     yield Family("efficiency", partial(footprint.measure, case.pair, x))
     for name in latency.BATCHES:
         yield Family(name, partial(latency.measure, case.pair, x, name=name, seed=case.seed))
+    yield Family("efficiency.cost", partial(cost.measure, case.pair, x))
+    yield Family("efficiency.memory", partial(memory.measure, case.pair, x), lacks=memory.lacks, on_demand=True)
 
 
 def _answers(case: _Case) -> Iterator[Family]:
-    rows, outliers, seed = case.rows, case.snapshot.outliers, case.seed
+    rows, train, outliers, seed = case.rows, case.snapshot.train, case.snapshot.outliers, case.seed
     none = outliers is None or not len(outliers)
     yield Family("quality", lambda: quality.measure(*case.logits, rows, seed=seed))
-    yield Family("artifact", lambda: footprint.identity(case.pair.candidate, rows.x, case.logits[0]))
+    yield Family(
+        "artifact",
+        lambda: footprint.identity(case.pair.candidate, rows.x, case.logits[0]),
+        lacks=lambda: case.networkless,
+    )
+    yield Family("artifact.threats", lambda: unsafe_files.measure(case.pair.candidate))
     yield Family("calibration", lambda: calibration.measure(*case.logits, rows.y, seed=seed))
+    yield Family("quality.found", lambda: found.measure(case.logits, rows, kind=case.domain.kind, seed=seed))
+    protected = case.snapshot.protected
+    yield Family(
+        "fairness",
+        lambda: fairness.measure(*case.logits, rows, protected=protected, seed=seed),
+        lacks=lambda: None if protected else "the data name no protected columns",
+    )
+    yield Family(
+        "generalisation",
+        lambda: generalisation.measure(case.pair, case.logits, rows, train, seed=seed),
+        lacks=lambda: "these rows are the training rows" if case.split == "train" else case.untrained,
+    )
+    yield Family(
+        "membership",
+        lambda: membership.measure(case.pair, case.logits, rows, train, seed=seed),
+        lacks=lambda: "these rows are the training rows" if case.split == "train" else case.untrained,
+    )
     yield Family(
         "ood",
-        lambda: ood.measure(case.pair, case.logits, outliers),
+        lambda: ood.measure(case.pair, case.logits, rows.x, outliers, train, seed=seed),
         lacks=lambda: "the data have no outliers" if none else None,
     )
 
 
 def _damage(case: _Case) -> Iterator[Family]:
     for family in corruptions.families(case.domain):
-        damage = partial(corruptions.measure, case.pair, case.rows, case.domain, family=family, seed=case.seed)
-        yield Family(f"robustness.{family}", damage)
-    for attack in attacks.ATTACKS:
         yield Family(
-            f"robustness.{attack}",
-            partial(attacks.measure, case.pair, case.rows, case.domain, attack=attack, seed=case.seed),
-            lacks=lambda: None if case.attackable else "no gradient reaches the rows",
+            f"robustness.{family}",
+            partial(case.damage.measure, family),
+            lacks=partial(corruptions.lacks, family, case.domain),
         )
+    yield Family("robustness.corruption", lambda: case.damage.overall(case.logits))
+    siege, classes = case.siege, case.snapshot.classes
+    for attack in attacks.ATTACKS:
+        under = partial(attacks.paired_under, siege, attack=attack)
+        yield Family(f"robustness.{attack}", under, lacks=lambda: siege.obstacle)
+    for attack in attacks.ATTACKS:
+        sweep = partial(attacks.sweep, siege, attack=attack)
+        yield Family(f"robustness.{attack}_sweep", sweep, lacks=lambda: siege.obstacle, on_demand=True)
+    yield Family("robustness.transfer", partial(attacks.transfer, siege), lacks=lambda: siege.obstacle, on_demand=True)
+    yield Family("robustness.square", partial(attacks.square_paired, siege), lacks=lambda: siege.ids, on_demand=True)
+    yield Family(
+        "attribution",
+        lambda: attribution.measure(case.pair, case.logits, case.rows, case.domain, seed=case.seed),
+        lacks=lambda: siege.obstacle,
+        on_demand=True,
+    )
+    yield Family("robustness.masking", partial(attacks.masking, siege), lacks=lambda: siege.obstacle, on_demand=True)
+    yield Family(
+        "inversion",
+        lambda: inversion.measure(case.pair, case.snapshot.train, case.domain, classes=classes, seed=case.seed),
+        lacks=lambda: case.untrained or siege.obstacle,
+        on_demand=True,
+    )
+    yield Family(
+        "backdoor",
+        lambda: backdoor.measure(case.pair, case.rows, case.domain, classes=classes, seed=case.seed),
+        lacks=lambda: siege.obstacle or backdoor.too_many(classes),
+        on_demand=True,
+    )
 
 
 def _walk(
@@ -222,11 +307,19 @@ def _context(case: _Case) -> dict[str, str]:
     return {
         "split": case.split,
         "seed": str(case.seed),
-        "rows": "images" if case.domain.images else "table",
-        "attack": f"epsilon {attacks.EPSILON:g} of the spread, {attacks.STEPS} steps, {attacks.ROWS_MAX} rows at most",
-        "corruption": f"severities {', '.join(map(str, corruptions.SEVERITIES))}, every row at one of them",
+        "rows": case.domain.kind,
+        "attack": (
+            f"epsilon {attacks.EPSILON:g} of the spread, {attacks.STEPS} steps or {attacks.QUERIES} queries, "
+            f"{attacks.ROWS_MAX} rows at most"
+        ),
+        "corruption": (
+            f"severities {corruptions.SEVERITIES[0]} to {corruptions.SEVERITIES[-1]}, every row at one of them, "
+            f"half of the rows, {corruptions.ROWS_MIN} at least and {corruptions.ROWS_MAX} at most"
+        ),
         "latency": "onnxruntime on the CPU, one thread, interleaved with the twin",
+        "cost": cost.METHOD,
         "machine": platform.machine(),
         "python": platform.python_version(),
         **{library: version(library) for library in ("numpy", "onnxruntime", "torch")},
+        **versions(),
     }

@@ -3,10 +3,13 @@
 All but the last follow from the structure: they are the same before a candidate has learnt anything.
 """
 
+from dataclasses import dataclass
+
 import numpy as np
 import torch
 from torch import nn
 
+from pruneguard.evaluation import graph
 from pruneguard.evaluation.contender import Contender, Pair, device_of, evaluating
 from pruneguard.evaluation.estimates import exact, unknown
 from pruneguard.evaluation.macs import multiply_accumulates
@@ -18,24 +21,25 @@ from pruneguard.workload import Floats
 def measure(pair: Pair, x: Floats) -> dict[str, Measurement]:
     """`efficiency.size_*` of the ONNX files, the rest of `efficiency.*` but latencies of the networks.
 
-    `x` are rows of their input, of which the first is answered to count `efficiency.macs_ratio`. The stored size is
-    measured where the candidate says it.
+    Where one of the two is known as a file alone, both are counted on their files. `x` are rows of their input, of
+    which the first is answered to count `efficiency.macs_ratio`. The stored size is measured where the candidate says
+    it.
     """
     candidate, twin = pair.candidate, pair.twin
-    size, parameters, twin_parameters = len(candidate.onnx), _parameters(candidate.model), _parameters(twin.model)
-    macs, twin_macs = (multiply_accumulates(contender.model, x[:1]) for contender in (candidate, twin))
+    size, by_files = len(candidate.onnx), candidate.network is None or twin.network is None
+    ours, theirs = (_of_file(each, x[:1]) if by_files else _of_network(each, x[:1]) for each in (candidate, twin))
     measured = {
         "efficiency.size_bytes": exact(size, n=1, unit="By"),
         "efficiency.size_ratio": _ratio(size, len(twin.onnx)),
-        "efficiency.parameters": exact(parameters, n=1),
-        "efficiency.parameter_ratio": _ratio(parameters, twin_parameters),
-        "efficiency.nonzero_ratio": _ratio(_nonzero(candidate.model), twin_parameters),
-        "efficiency.macs_ratio": _ratio(macs, twin_macs),
+        "efficiency.parameters": exact(ours.parameters, n=1),
+        "efficiency.parameter_ratio": _ratio(ours.parameters, theirs.parameters),
+        "efficiency.nonzero_ratio": _ratio(ours.nonzero, theirs.parameters),
+        "efficiency.macs_ratio": _ratio(ours.macs, theirs.macs),
     }
     if candidate.stored_bytes is not None:
         measured |= {
             "efficiency.stored_bytes": exact(candidate.stored_bytes, n=1, unit="By"),
-            "efficiency.stored_ratio": _ratio(candidate.stored_bytes, _weight_bytes(twin.model)),
+            "efficiency.stored_ratio": _ratio(candidate.stored_bytes, theirs.weight_bytes),
         }
     return dict(measured)
 
@@ -71,18 +75,30 @@ def _distance(one: Floats, other: Floats) -> Estimate:
     return exact(worst, n=len(one)) if np.isfinite(worst) else unknown(n=len(one))
 
 
-def _ratio(ours: int, theirs: int) -> Estimate:
-    return exact(ours / theirs, n=1) if theirs else unknown(n=1)
+def _ratio(ours: int | None, theirs: int | None) -> Estimate:
+    return exact(ours / theirs, n=1) if ours is not None and theirs else unknown(n=1)
 
 
-def _parameters(model: nn.Module) -> int:
-    return sum(parameter.numel() for parameter in model.parameters())
+@dataclass(frozen=True, slots=True)
+class _Counted:
+    """Of one model: `macs` None where they cannot be counted, `weight_bytes` with buffers, a shared one once."""
+
+    parameters: int
+    nonzero: int
+    macs: int | None
+    weight_bytes: int
 
 
-def _nonzero(model: nn.Module) -> int:
-    return sum(int(parameter.count_nonzero()) for parameter in model.parameters())
+def _of_network(contender: Contender, row: Floats) -> _Counted:
+    model = contender.model
+    return _Counted(
+        parameters=sum(parameter.numel() for parameter in model.parameters()),
+        nonzero=sum(int(parameter.count_nonzero()) for parameter in model.parameters()),
+        macs=multiply_accumulates(model, row),
+        weight_bytes=sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers())),
+    )
 
 
-def _weight_bytes(model: nn.Module) -> int:
-    """Everything a file of weights holds: parameters and buffers, a shared one once."""
-    return sum(tensor.nbytes for tensor in (*model.parameters(), *model.buffers()))
+def _of_file(contender: Contender, row: Floats) -> _Counted:
+    stored = graph.weights(contender.onnx)
+    return _Counted(stored.count, stored.nonzero, graph.multiply_accumulates(contender.onnx, row), stored.stored_bytes)

@@ -1,97 +1,85 @@
-"""Does the model know what it does not know: are rows that belong to no class less confident than those that do?"""
+"""Does the model know what it does not know: are rows of no class less familiar to it than rows of one?"""
 
-import math
-from dataclasses import dataclass
+from collections.abc import Callable
 
 import numpy as np
-import numpy.typing as npt
 
 from pruneguard.evaluation.contender import Pair
+from pruneguard.evaluation.detection import Ranking, false_positives
+from pruneguard.evaluation.distances import mahalanobis, nearest_neighbour
+from pruneguard.evaluation.features import Features
+from pruneguard.evaluation.resampling import Doubles
 from pruneguard.evaluation.sessions import probabilities
-from pruneguard.evidence import Estimate, Measurement
-from pruneguard.workload import Floats
+from pruneguard.evidence import Measurement
+from pruneguard.workload import Floats, Split
 
-Scores = npt.NDArray[np.float64]
-_Z = 1.959963984540054  # 95 %, two-sided
+KNOWN_ROWS_MAX = 2000
+"""Training rows at most, drawn by the seed, that say what is familiar."""
 
 
-def measure(pair: Pair, inside: tuple[Floats, Floats], outliers: Floats | None) -> dict[str, Measurement]:
-    """Everything named `ood.*`: `inside` are both models' logits (candidate first) on rows that belong to a class.
+def measure(
+    pair: Pair, inside: tuple[Floats, Floats], x: Floats, outliers: Floats | None, train: Split, *, seed: int
+) -> dict[str, Measurement]:
+    """Everything named `ood.*`: `inside` are both models' logits (candidate first) on the rows `x` of a class each.
 
-    Without outliers nothing is measured, and what is not measured never passes. `ood.auroc` scores by the largest
-    probability (Hendrycks & Gimpel 2017, arXiv:1610.02136), `ood.energy_auroc` by log-sum-exp of the logits (Liu
-    2020, arXiv:2010.03759).
+    Without outliers nothing is measured, and what is not measured never passes. By each of four scores the area under
+    the curve and the share of outliers that pass at the threshold that keeps 95 % of the rows (FPR95), of the
+    candidate, of the twin, and what the candidate loses:
+
+    `ood.auroc`, `ood.fpr95`: the largest probability (Hendrycks & Gimpel 2017, arXiv:1610.02136);
+    `ood.energy_*`: log-sum-exp of the logits (Liu 2020, arXiv:2010.03759);
+    `ood.mahalanobis_*`, `ood.knn_*`: distance of the features that each file's last matrix product reads to those of
+    training rows, if there are any; of the logits where a file does not end so.
+
+    Costs, for either model, two passes over the outliers, one over `x` and one over the training rows; the twin's once
+    a search. On 5,000 rows and 1,000 outliers of 28x28 pixels, all of it is 6 passes over those rows, and then 4.
     """
     if outliers is None or not len(outliers):
         return {}
     outside = pair.logits(outliers)
+    read = Features.of(pair) or pair.logits
+    seen = train.taken(np.random.default_rng(seed).permutation(len(train))[:KNOWN_ROWS_MAX])
+
+    def ranked(score: Callable[[int, int], Doubles]) -> tuple[Ranking, Ranking]:
+        """`score` is of a model, 0 or 1, and of rows inside, 0, or outside, 1."""
+        ours = Ranking(score(0, 0), score(0, 1))
+        return ours, ours if pair.same else Ranking(score(1, 0), score(1, 1))
+
+    logits = (inside, outside)
+    rankings = {
+        "": ranked(lambda model, rows: confidence(logits[rows][model])),
+        "energy_": ranked(lambda model, rows: energy(logits[rows][model])),
+    }
+    if len(seen):
+        known, features = read(seen.x), (read(x), read(outliers))
+        rankings |= {
+            "mahalanobis_": ranked(lambda model, rows: mahalanobis(known[model], seen.y, features[rows][model])),
+            "knn_": ranked(lambda model, rows: nearest_neighbour(known[model], features[rows][model])),
+        }
+    rates = false_positives(list(rankings.values()), seed=seed)
     measurements: dict[str, Measurement] = {}
-    for prefix, score in (("", confidence), ("energy_", energy)):
-        ours, theirs = (Ranking.of(score(a), score(b)) for a, b in zip(inside, outside, strict=True))
+    for (prefix, (ours, theirs)), (rate, twin_rate, increase) in zip(rankings.items(), rates, strict=True):
         measurements |= {
-            f"ood.{prefix}auroc": ours.estimate(),
-            f"ood.twin_{prefix}auroc": theirs.estimate(),
-            f"ood.{prefix}auroc_drop": theirs.minus(ours),
+            f"ood.{prefix}auroc": ours.auroc(),
+            f"ood.twin_{prefix}auroc": theirs.auroc(),
+            f"ood.{prefix}auroc_drop": theirs.auroc_minus(ours),
+            f"ood.{prefix}fpr95": rate,
+            f"ood.twin_{prefix}fpr95": twin_rate,
+            f"ood.{prefix}fpr95_increase": increase,
         }
     return measurements
 
 
-def confidence(logits: Floats) -> Scores:
+def confidence(logits: Floats) -> Doubles:
     """Probability of the most likely class."""
-    best: Scores = probabilities(logits).max(axis=1)
+    best: Doubles = probabilities(logits).max(axis=1)
     return best
 
 
-def energy(logits: Floats) -> Scores:
+def energy(logits: Floats) -> Doubles:
     """log(sum(exp(logits))): high where some class fits; NaN where a logit is not finite."""
     wide = logits.astype(np.float64)
     finite = np.asarray(np.isfinite(wide).all(axis=1))
     wide = np.where(finite[:, None], wide, 0.0)
     top = wide.max(axis=1)
     return np.where(finite, top + np.log(np.exp(wide - top[:, None]).sum(axis=1)), np.nan)
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Ranking:
-    """How two groups of scores rank against each other.
-
-    `inside` holds, for every inside row, the share of outside rows that score lower (a tie counts half); `outside`,
-    for every outside row, the share of inside rows that score higher. These are the structural components of DeLong,
-    DeLong & Clarke-Pearson 1988 (Biometrics 44, 837-845): their mean is the area under the curve, their variances
-    give its variance, and their differences that of a difference on the same rows.
-    """
-
-    inside: Scores
-    outside: Scores
-
-    @classmethod
-    def of(cls, inside: Scores, outside: Scores) -> "Ranking":
-        if not np.isfinite(inside).all() or not np.isfinite(outside).all():
-            return cls(np.full(len(inside), np.nan), np.full(len(outside), np.nan))
-        return cls(_share_below(inside, outside), 1 - _share_below(outside, inside))
-
-    @property
-    def area(self) -> float:
-        return float(self.inside.mean())
-
-    def estimate(self) -> Estimate:
-        """The area under the curve, 95 %."""
-        return _interval(self.area, self.inside, self.outside, floor=0.0)
-
-    def minus(self, other: "Ranking") -> Estimate:
-        """Difference of two areas measured on the same rows, 95 %."""
-        return _interval(self.area - other.area, self.inside - other.inside, self.outside - other.outside, floor=-1.0)
-
-
-def _share_below(scores: Scores, others: Scores) -> Scores:
-    ordered = np.sort(others)
-    counted = np.searchsorted(ordered, scores, "left") + np.searchsorted(ordered, scores, "right")
-    return counted / (2 * len(others))
-
-
-def _interval(value: float, inside: Scores, outside: Scores, *, floor: float) -> Estimate:
-    n = len(inside) + len(outside)
-    if min(len(inside), len(outside)) < 2 or math.isnan(value):
-        return Estimate(value, n=n)
-    reach = _Z * math.sqrt(inside.var(ddof=1) / len(inside) + outside.var(ddof=1) / len(outside))
-    return Estimate(value, max(value - reach, floor), min(value + reach, 1.0), n)

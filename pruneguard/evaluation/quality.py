@@ -1,4 +1,4 @@
-"""Is the candidate as right as its twin, on the same rows, and how often do the two disagree?"""
+"""Is the candidate as right as its twin, on the same rows, and how often and where do the two disagree?"""
 
 import unicodedata
 from collections.abc import Iterator
@@ -6,7 +6,10 @@ from collections.abc import Iterator
 import numpy as np
 import numpy.typing as npt
 
+from pruneguard.evaluation import concentration
 from pruneguard.evaluation.estimates import share, unknown
+from pruneguard.evaluation.resampling import compared, mean, resampled
+from pruneguard.evaluation.scores import macro_f1, relative_entropy, right_within, surprise
 from pruneguard.evaluation.sessions import NO_ANSWER, predictions, probabilities
 from pruneguard.evidence import Estimate, Measurement, PairedTable
 from pruneguard.statistics import betting_upper
@@ -19,18 +22,31 @@ ALPHA_CERTIFICATE = 0.001
 """One-sided level of the bounds on disagreement: the monitor takes them for granted, so they are rarely wrong."""
 
 
+WITHIN = 5
+"""Classes that an answer may name where there are more."""
+
+
 def measure(candidate: Floats, twin: Floats, split: Split, *, seed: int) -> dict[str, Measurement]:
-    """Everything named `quality.*`, from the logits [n, classes] of both on the rows of `split`."""
+    """Everything named `quality.*`, from the logits [n, classes] of both on the rows of `split`.
+
+    `quality.paired` holds the difference of the accuracies and `quality.top5.paired`, where there are more than five
+    classes, that of the top-five accuracies. Scores that are no shares of rows have their paired difference from one
+    seeded bootstrap: `quality.macro_f1_drop`, `quality.nll_increase` (nats). `quality.kl` is the mean divergence
+    of the candidate's answer from the twin's (nats).
+    """
     ours, theirs = predictions(candidate), predictions(twin)
     right, twin_right = ours == split.y, theirs == split.y
     changed = (ours != theirs) | (ours == NO_ANSWER)  # two that cannot answer do not agree
     return {
-        "quality.accuracy": share(int(right.sum()), len(split), alpha=ALPHA),
-        "quality.twin_accuracy": share(int(twin_right.sum()), len(split), alpha=ALPHA),
+        "quality.accuracy": _share(right),
+        "quality.twin_accuracy": _share(twin_right),
         "quality.paired": paired(right, twin_right),
+        **(_top(candidate, twin, split.y) if candidate.shape[1] > WITHIN else {}),
+        **_scores(candidate, twin, split.y, seed=seed),
         "quality.flips": _bounded(changed),
         "quality.flips_to_wrong": _bounded(changed & twin_right & ~right),
         "quality.flips_to_right": _bounded(changed & right & ~twin_right),
+        **concentration.measure(changed, slices(split), alpha=ALPHA),
         "quality.divergence": _mean_divergence(candidate, twin, seed=seed),
         **{f"quality.paired.slice.{name}": paired(right[rows], twin_right[rows]) for name, rows in slices(split)},
     }
@@ -68,6 +84,47 @@ def divergence(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> npt.ND
     """
     middle = (p + q) / 2
     return np.clip((_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2, 0.0, 1.0)
+
+
+def _share(right: npt.NDArray[np.bool_]) -> Estimate:
+    return share(int(right.sum()), len(right), alpha=ALPHA)
+
+
+def _top(candidate: Floats, twin: Floats, y: Integers) -> dict[str, Measurement]:
+    ours, theirs = (right_within(logits, y, k=WITHIN) for logits in (candidate, twin))
+    return {
+        "quality.top5": _share(ours),
+        "quality.twin_top5": _share(theirs),
+        "quality.top5.paired": paired(ours, theirs),
+    }
+
+
+def _unseen(y: Integers) -> float:
+    """The macro F1, about, that a smallest class of no seen mistake can still be short of (exact, 97.5 %)."""
+    rows = np.unique_counts(y).counts
+    return float((1 - (ALPHA / 2) ** (1 / rows.min())) / len(rows))
+
+
+def _scores(candidate: Floats, twin: Floats, y: Integers, *, seed: int) -> dict[str, Measurement]:
+    if not len(y):
+        return {}
+    classes = candidate.shape[1]
+    found = resampled(
+        {
+            "f1": macro_f1(predictions(candidate), y, classes=classes),
+            "twin_f1": macro_f1(predictions(twin), y, classes=classes),
+            "nll": mean(surprise(candidate, y)),
+            "twin_nll": mean(surprise(twin, y)),
+            "kl": mean(relative_entropy(candidate, twin)),
+        },
+        n=len(y),
+        seed=seed,
+    )
+    return {
+        **compared("quality.macro_f1", found["f1"], found["twin_f1"], worse="drop", most=1.0, least=_unseen(y)),
+        **compared("quality.nll", found["nll"], found["twin_nll"], worse="increase"),
+        "quality.kl": found["kl"].estimate(),
+    }
 
 
 def _bounded(events: npt.NDArray[np.bool_]) -> Estimate:

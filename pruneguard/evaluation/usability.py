@@ -6,6 +6,7 @@ from itertools import combinations
 import numpy as np
 
 from pruneguard.errors import InvalidInputError
+from pruneguard.evaluation.domain import kind_problems
 from pruneguard.evaluation.fingerprints import fingerprints, overlap
 from pruneguard.workload import Floats, Snapshot, Split
 
@@ -17,7 +18,8 @@ def require_usable(snapshot: Snapshot) -> None:
     """Raise InvalidInputError, naming every problem, unless the snapshot can be trained on and judged by.
 
     Refused are wrong types and lengths, NaN and infinities, empty splits, labels outside 0..classes-1, a split that
-    lacks a class, identical rows in two splits, and malformed slice columns, bounds or outliers.
+    lacks a class, identical rows in two splits, rows of another kind than is said, protected columns that are none, and
+    malformed slice columns, bounds or outliers.
     """
     if not isinstance(snapshot, Snapshot):
         raise InvalidInputError(f"the workload's `data` returned {_kind(snapshot)}; expected a pruneguard Snapshot")
@@ -41,6 +43,9 @@ def _problems(snapshot: Snapshot) -> Iterator[str]:
         yield f"the rows have different shapes: {shapes}; expected one shape in all splits"
     else:
         yield from _duplicate_problems(sound)
+        if len(sound) == len(snapshot.splits):
+            yield from kind_problems(snapshot)
+    yield from _protected_problems(snapshot)
     if snapshot.outliers is not None:
         yield from _outlier_problems(snapshot.outliers, set(shapes.values()))
 
@@ -102,6 +107,12 @@ def _slice_problems(split: Split) -> Iterator[str]:
             yield "a slice column is called 'class', which is the label's name; call it something else"
         elif (count := len(np.unique(values))) > SLICE_VALUES_MAX:
             yield f"slice column {column!r} has {count} values; at most {SLICE_VALUES_MAX}, each a group of rows"
+
+
+def _protected_problems(snapshot: Snapshot) -> Iterator[str]:
+    for column in snapshot.protected:
+        if lacking := ", ".join(name for name, split in snapshot.splits.items() if column not in split.slices):
+            yield f"protected names {column!r}, which is no slice column of {lacking}; add it, or name another"
 
 
 def _duplicate_problems(splits: dict[str, Split]) -> Iterator[str]:

@@ -1,120 +1,189 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import torch
-from torch import nn
 
+from pruneguard import canonical
 from pruneguard.evaluation import attacks
-from pruneguard.evaluation.contender import Pair
+from pruneguard.evaluation.attacks import Siege
+from pruneguard.evaluation.attacks import siege as sieges
+from pruneguard.evaluation.attacks.families import EPSILONS
+from pruneguard.evaluation.contender import Contender, Pair
 from pruneguard.evaluation.domain import Domain
-from pruneguard.evaluation.sessions import Session, predictions
 from pruneguard.evidence import PairedTable
+from pruneguard.pruning import quantising
+from pruneguard.statistics import tango_lower, tango_upper
 from pruneguard.workload import Split
-from tests.evaluation.small import linear, table
+from tests.evaluation.small import linear
+from tests.evaluation.test_whitebox import Wrapped
 
 
-def accuracy(contender, x, y):
-    return (predictions(Session(contender.onnx).logits(x)) == y).mean()
+@pytest.fixture
+def siege(pair, digits) -> Siege:
+    return Siege.of(pair, digits.gate.taken(np.arange(100)), Domain.of(digits), seed=0)
 
 
-def test_fgsm_on_a_linear_model_by_hand():
-    # Logits (a, -a) of the first feature a: raising the loss of class 0 lowers it, and of class 1 raises it.
-    model = linear([[1.0, -1.0], [0.0, 0.0]]).model
-    domain = Domain(low=0.0, high=1.0, images=False, mean=np.zeros(2, "f4"), spread=np.array([1.0, 1.0], "f4"))
-    x = np.array([[0.5, 0.5], [0.5, 0.5], [0.05, 0.5]], np.float32)
-    found = attacks.fgsm(model, x, np.array([0, 1, 0]), domain, epsilon=0.1)
-    assert found == pytest.approx(np.array([[0.4, 0.5], [0.6, 0.5], [0.0, 0.5]]))
-
-
-@pytest.mark.parametrize("epsilon", [0.03, 0.1])
-def test_no_attack_leaves_the_ball_or_the_bounds(digits, twin, epsilon):
-    domain = Domain.of(digits)
-    x, y = digits.gate.x, digits.gate.y
-    for found in (
-        attacks.fgsm(twin.model, x, y, domain, epsilon=epsilon),
-        attacks.pgd(twin.model, x, y, domain, epsilon=epsilon, seed=0),
-    ):
-        assert np.abs(found - x).max() <= epsilon + 1e-6
-        assert found.min() >= 0
-        assert found.max() <= 1
-        assert (found != x).any()
-
-
-def test_pgd_is_at_least_as_strong_as_fgsm_and_both_hurt(digits, twin):
-    domain = Domain.of(digits)
-    x, y = digits.gate.x, digits.gate.y
-    clean = accuracy(twin, x, y)
-    one_step = accuracy(twin, attacks.fgsm(twin.model, x, y, domain), y)
-    many_steps = accuracy(twin, attacks.pgd(twin.model, x, y, domain, seed=0), y)
-    assert many_steps <= one_step < clean - 0.05
-
-
-def test_the_ball_of_a_table_is_in_each_features_own_unit():
-    plain = table(rows=400).train
-    x = plain.x * np.array([1, 10, 1000], np.float32)
-    snapshot = table(train=Split(x, plain.y), bounds=(-1e6, 1e6))
-    model = linear(np.ones((3, 2)) * [1e-3, -1e-3]).model
-    found = attacks.fgsm(model, x, snapshot.train.y, Domain.of(snapshot), epsilon=0.05)
-    assert np.abs(found - x).max(axis=0) == pytest.approx(4 * 0.05 * x.std(axis=0), rel=1e-3)
-
-
-def test_the_same_seed_gives_the_same_attack(digits, twin):
-    domain = Domain.of(digits)
-    rows = (digits.gate.x[:20], digits.gate.y[:20])
-    torch.manual_seed(1)
-    first = attacks.pgd(twin.model, *rows, domain, seed=3)
-    torch.manual_seed(2)
-    assert (first == attacks.pgd(twin.model, *rows, domain, seed=3)).all()
-
-
-def test_the_network_is_left_as_it_was(digits, twin):
-    model = nn.Sequential(nn.Dropout(0.5), nn.Flatten(), nn.Linear(64, 10)).train()
-    model[0].eval()
-    attacks.pgd(model, digits.gate.x[:5], digits.gate.y[:5], Domain.of(digits), seed=0)
-    assert [module.training for module in model] == [False, True, True]
-    assert all(parameter.grad is None for parameter in model.parameters())
-
-
-def test_a_network_that_answers_with_nan_does_not_stop_the_attack(digits):
-    model = nn.Sequential(nn.Flatten(), nn.Linear(64, 10))
-    nn.init.constant_(model[1].weight, torch.nan)
-    found = attacks.pgd(model, digits.gate.x[:5], digits.gate.y[:5], Domain.of(digits), seed=0)
-    assert np.isfinite(found).all()
+def crossed() -> tuple[Contender, Contender, Siege]:
+    """Two that look at a feature of their own each, near its boundary at 0: no row that fools one fools the other."""
+    sign = np.where(np.arange(40) % 2, 1, -1)
+    x = (0.02 * sign[:, None] * np.ones(2)).astype(np.float32)
+    first, second = linear([[40.0, -40.0], [0.0, 0.0]]), linear([[0.0, 0.0], [40.0, -40.0]])
+    domain = Domain(low=-1.0, high=1.0, kind="table", mean=np.zeros(2, "f4"), spread=np.ones(2, "f4"))
+    pair = Pair.load(first, second, classes=2)
+    return first, second, Siege.of(pair, Split(x, (sign < 0).astype(np.int64)), domain, seed=0)
 
 
 def test_each_model_is_attacked_through_its_own_gradients():
-    # Each looks at a feature of its own, near its boundary at 0: an attack through the other's would not move it.
-    sign = np.where(np.arange(40) % 2, 1, -1)
-    x = (0.02 * sign[:, None] * np.ones(2)).astype(np.float32)
-    y = (sign < 0).astype(np.int64)
-    first, second = linear([[40.0, -40.0], [0.0, 0.0]]), linear([[0.0, 0.0], [40.0, -40.0]])
-    assert accuracy(first, x, y) == accuracy(second, x, y) == 1
-    domain = Domain(low=-1.0, high=1.0, images=False, mean=np.zeros(2, "f4"), spread=np.ones(2, "f4"))
+    _, _, siege = crossed()
     for attack in ("fgsm", "pgd"):
-        found = attacks.measure(Pair.load(first, second, classes=2), Split(x, y), domain, attack=attack, seed=0)
-        assert found == {f"robustness.{attack}.paired": PairedTable(0, 0, 0, 40)}
+        assert attacks.paired_under(siege, attack=attack) == {f"robustness.{attack}.paired": PairedTable(0, 0, 0, 40)}
+    assert attacks.square_paired(siege) == {"robustness.square.paired": PairedTable(0, 0, 0, 40)}
+
+
+def test_a_transfer_turns_each_models_rows_on_the_other():
+    _, _, siege = crossed()
+    assert attacks.transfer(siege) == {"robustness.transfer.paired": PairedTable(40, 0, 0, 0)}
+
+
+def test_a_twin_against_itself_gets_the_same_rows_under_every_attack(twin, digits):
+    siege = Siege.of(Pair.load(twin, twin, classes=10), digits.gate, Domain.of(digits), seed=0)
+    assert (
+        attacks.transfer(siege)["robustness.transfer.paired"]
+        == attacks.paired_under(siege, attack="pgd")["robustness.pgd.paired"]
+    )
+    assert attacks.masking(siege)["robustness.masking.share_increase"].value == 0
 
 
 def test_many_rows_are_sampled(pair, digits, monkeypatch):
-    monkeypatch.setattr(attacks, "ROWS_MAX", 50)
-    (found,) = attacks.measure(pair, digits.gate, Domain.of(digits), attack="fgsm", seed=0).values()
+    monkeypatch.setattr(sieges, "ROWS_MAX", 50)
+    siege = Siege.of(pair, digits.gate, Domain.of(digits), seed=0)
+    (found,) = attacks.paired_under(siege, attack="fgsm").values()
     assert found.n == 50
 
 
-class Tokens(nn.Module):
-    """A network whose rows are token ids."""
+@pytest.mark.parametrize("attack", ["fgsm", "pgd"])
+def test_a_sweep_has_a_table_for_every_size_of_ball_and_nobody_gets_up_again(siege, attack):
+    tables = attacks.sweep(siege, attack=attack)
+    assert list(tables) == [f"robustness.{attack}_sweep.paired.slice.epsilon={e:g}" for e in EPSILONS]
+    ours = [table.both_right + table.candidate_only for table in tables.values()]
+    theirs = [table.both_right + table.twin_only for table in tables.values()]
+    for standing in (ours, theirs):
+        assert standing == sorted(standing, reverse=True)
+        assert standing[0] > standing[-1] + 50
+    assert {table.n for table in tables.values()} == {100}
 
-    def __init__(self):
-        super().__init__()
-        self.embedding = nn.Embedding(8, 4)
-        self.out = nn.Linear(4, 2)
 
-    def forward(self, x):
-        return self.out(self.embedding(x.long()).mean(1))
+def test_a_sweep_falls_at_least_as_deep_as_one_attack_of_its_size(siege):
+    at_epsilon = attacks.sweep(siege, attack="pgd")["robustness.pgd_sweep.paired.slice.epsilon=0.05"]
+    alone = attacks.paired_under(siege, attack="pgd")["robustness.pgd.paired"]
+    assert at_epsilon.both_right + at_epsilon.candidate_only <= alone.both_right + alone.candidate_only
 
 
-def test_rows_that_no_gradient_reaches_are_not_attackable(digits, twin):
-    ids = np.zeros((2, 5), np.float32)
-    assert not attacks.attackable(Tokens(), ids)
-    assert not attacks.attackable(Tokens().requires_grad_(False), ids)
-    assert attacks.attackable(twin.model, digits.gate.x[:2])
-    assert attacks.attackable(nn.Linear(5, 2).requires_grad_(False), ids)
+def test_an_attack_is_made_once_and_the_twins_answers_outlive_the_candidate(pair, digits, monkeypatch):
+    made = []
+    pgd = sieges.ATTACKS["pgd"]
+    counted = {"pgd": lambda model, *args, **kwargs: made.append(model) or pgd(model, *args, **kwargs)}
+    monkeypatch.setattr(sieges, "ATTACKS", counted)
+    fresh = Pair.load(pair.candidate, pair.twin, classes=10)
+    rows = digits.gate.taken(np.arange(20))
+    for _ in range(2):
+        siege = Siege.of(fresh, rows, Domain.of(digits), seed=0)
+        first = attacks.paired_under(siege, attack="pgd")
+        assert attacks.paired_under(siege, attack="pgd") == first
+    assert made == [pair.twin.model, pair.candidate.model, pair.candidate.model]
+
+
+# -- masking ------------------------------------------------------------------------------------------------------
+
+
+def test_gradients_that_show_the_way_mask_little(siege):
+    found = attacks.masking(siege)
+    assert found["robustness.masking.share"].value <= 0.05
+    assert found["robustness.masking.share_increase"].low < 0 < found["robustness.masking.share_increase"].high
+
+
+def saturated(contender: Contender) -> Contender:
+    """The same file; the network's logits so large that most gradients of its loss are zero."""
+    return replace(contender, digest="sha256:saturated", network=Wrapped(contender.model, lambda x: x, after=1e4))
+
+
+def test_a_candidate_whose_gradients_vanish_looks_strong_to_pgd_and_is_found_masked(pair, digits):
+    masked = Pair.load(saturated(pair.candidate), pair.twin, classes=10)
+    siege = Siege.of(masked, digits.gate.taken(np.arange(100)), Domain.of(digits), seed=0)
+    assert siege.obstacle is None
+    plain = Siege.of(pair, digits.gate.taken(np.arange(100)), Domain.of(digits), seed=0)
+    seen, true = (attacks.paired_under(each, attack="pgd")["robustness.pgd.paired"] for each in (siege, plain))
+    assert seen.difference >= true.difference + 0.08
+    found = attacks.masking(siege)
+    assert found["robustness.masking.share"].value >= 0.1
+    assert found["robustness.masking.share_increase"].low > 0
+
+
+def test_the_increase_in_masking_is_paired_on_the_same_rows(siege, monkeypatch):
+    ours = np.arange(100) < 30
+    theirs = (np.arange(100) >= 20) & (np.arange(100) < 25)
+    nobody = np.zeros(100, dtype=bool)
+    everybody = ~nobody
+    monkeypatch.setattr(siege, "square", lambda: (~ours, ~theirs))
+    monkeypatch.setattr(siege, "transfer", lambda: (everybody, everybody))
+    monkeypatch.setattr(
+        siege, "gradient", lambda attack, *, epsilon=0: (nobody, nobody) if epsilon else (everybody, everybody)
+    )
+    found = attacks.masking(siege)["robustness.masking.share_increase"]
+    table = PairedTable(5, 25, 0, 70)
+    assert (found.value, found.low, found.high) == (
+        0.25,
+        tango_lower(table, alpha=0.025),
+        tango_upper(table, alpha=0.025),
+    )
+
+
+def test_who_is_right_nowhere_proves_nothing_about_masking(digits, twin):
+    rows = digits.gate.taken(np.arange(30))
+    wrong = Split(rows.x, (rows.y + 1) % 10)
+    never = Pair.load(replace(twin, digest="sha256:other"), twin, classes=10)
+    siege = Siege.of(never, wrong, Domain.of(digits), seed=0)
+    siege.y[:] = (never.twin_session.logits(siege.x).argmax(1) + 1) % 10
+    assert all(np.isnan(each.value) for each in attacks.masking(siege).values())
+
+
+# -- where no attack is possible ----------------------------------------------------------------------------------
+
+
+def test_the_obstacle_names_whose_it_is(pair, digits):
+    rows, domain = digits.gate.taken(np.arange(9)), Domain.of(digits)
+    rounded = replace(pair.candidate, digest="sha256:rounded", network=Wrapped(pair.candidate.model, torch.round))
+    found = Siege.of(Pair.load(rounded, pair.twin, classes=10), rows, domain, seed=0).obstacle
+    assert found == "the gradient is zero on all 9 rows (candidate)"
+    alone = replace(pair.twin, network=None)
+    found = Siege.of(Pair.load(pair.candidate, alone, classes=10), rows, domain, seed=0).obstacle
+    assert found == "takes the network, and there is only the twin's file"
+
+
+def test_square_needs_no_network_and_leaves_ids_alone(pair, digits):
+    rows, domain = digits.gate.taken(np.arange(9)), Domain.of(digits)
+    files = Pair.load(replace(pair.candidate, network=None), replace(pair.twin, network=None), classes=10)
+    siege = Siege.of(files, rows, domain, seed=0)
+    assert siege.ids is None
+    assert attacks.square_paired(siege)["robustness.square.paired"].n == 9
+    whole = Siege.of(files, Split(np.rint(rows.x), rows.y), domain, seed=0)
+    assert whole.ids == "the rows are whole numbers that no gradient reaches"
+    assert Siege.of(pair, Split(np.rint(rows.x), rows.y), domain, seed=0).ids is None
+    assert Siege.of(pair, rows, replace(domain, kind="text"), seed=0).ids == "the rows are token ids"
+
+
+def test_what_8_bits_do_to_the_answers_counts_under_attack(pair, digits):
+    made = quantising.int8(pair.candidate.onnx, digits.train.x).content
+    broken = Contender(canonical.digest(made), made, pair.candidate.model, unrounded=pair.candidate.onnx)
+    siege = Siege.of(Pair.load(broken, pair.candidate, classes=10), digits.gate, Domain.of(digits), seed=0)
+    table = attacks.square_paired(siege)["robustness.square.paired"]
+    assert table.discordance > 0  # one network, two files, each asked itself
+    assert abs(table.difference) < 0.1
+
+
+def test_rows_of_one_class_are_attacked_like_any(pair, digits):
+    ones = digits.gate.taken(digits.gate.y == 1)
+    siege = Siege.of(pair, ones, Domain.of(digits), seed=0)
+    assert attacks.paired_under(siege, attack="pgd")["robustness.pgd.paired"].n == len(ones)
+    assert attacks.masking(siege)["robustness.masking.share"].n == len(ones)

@@ -1,4 +1,5 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -6,6 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from pruneguard.evaluation import calibration
+from pruneguard.evaluation.sessions import probabilities
 
 # Fewer rows than bins: every row is a bin of its own. Confidences 0.9 0.8 0.6 0.7; right, wrong, right, wrong.
 P = np.array([[0.9, 0.1], [0.2, 0.8], [0.6, 0.4], [0.3, 0.7]])
@@ -16,8 +18,12 @@ def logits(p):
     return np.log(p).astype(np.float32)
 
 
+def error(statements):
+    return float(statements.error(np.ones((statements.n, 1)))[0])
+
+
 def test_the_error_of_four_rows_by_hand():
-    assert calibration.ece_of(P, Y) == pytest.approx((0.1 + 0.8 + 0.4 + 0.7) / 4)
+    assert error(calibration.best(P, Y)) == pytest.approx((0.1 + 0.8 + 0.4 + 0.7) / 4)
 
 
 def test_bins_hold_equally_many_rows_in_the_order_of_confidence():
@@ -27,7 +33,7 @@ def test_bins_hold_equally_many_rows_in_the_order_of_confidence():
     y = np.tile([0, 1], 15).astype(np.int64)
     shuffled = np.random.default_rng(0).permutation(30)
     expected = np.mean([abs(0.5 - pair.mean()) for pair in confidence.reshape(15, 2)])
-    assert calibration.ece_of(p[shuffled], y[shuffled]) == pytest.approx(expected)
+    assert error(calibration.best(p[shuffled], y[shuffled])) == pytest.approx(expected)
 
 
 def test_the_brier_score_by_hand():
@@ -40,6 +46,10 @@ def test_a_model_compared_with_itself_increases_nothing():
     found = calibration.measure(logits(P), logits(P), Y, seed=0)
     assert found["calibration.brier_increase"].value == found["calibration.ece_increase"].value == 0
     assert (found["calibration.brier_increase"].low, found["calibration.brier_increase"].high) == (0, 0)
+
+
+def unsliced(found):
+    return [name for name in found if ".slice." not in name]
 
 
 def _sure(n, *, temperature, seed):
@@ -76,8 +86,50 @@ def test_answers_that_are_not_finite_leave_every_number_unknown():
     broken[2, 0] = np.inf
     for pair in ((broken, logits(P)), (logits(P), broken)):
         found = calibration.measure(*pair, Y, seed=0)
-        assert len(found) == 5
+        assert set(found) == set(unsliced(calibration.measure(logits(P), logits(P), Y, seed=0)))
         assert all(math.isnan(m.value) and m.high is None for m in found.values())
+
+
+def test_what_chance_alone_shows_is_what_honest_models_show():
+    honest, _, y = _sure(600, temperature=1.0, seed=4)
+    p = probabilities(honest)
+    for statements in (calibration.best(p, y), calibration.every(p, y)):
+        rng = np.random.default_rng(0)
+        drawn = [error(replace(statements, came_true=rng.random(len(y_)) < y_)) for y_ in [statements.stated] * 200]
+        assert statements.chance == pytest.approx(np.mean(drawn), rel=0.1)
+
+
+def test_errors_that_cancel_over_the_classes_are_seen_class_by_class(monkeypatch):
+    monkeypatch.setattr(calibration, "STATEMENTS_MIN", 100)
+    # Both classes are chosen with 80 %: right in all rows of one and in 60 % of the other's.
+    p = np.repeat([[0.8, 0.2], [0.2, 0.8]], 100, axis=0)
+    y = np.repeat([0, 1], 100).astype(np.int64)
+    y[100:140] = 0
+    assert error(replace(calibration.best(p, y), bins=np.zeros(200, np.int64))) == pytest.approx(0)
+    # Class 0: stated 0.8 comes true in all, stated 0.2 in 40 %; class 1 likewise.
+    assert error(calibration.every(p, y)) == pytest.approx(0.2)
+
+
+def test_a_probability_that_says_next_to_nothing_is_no_statement():
+    p = np.array([[0.985, 0.01, 0.005]])
+    assert list(calibration.every(p, np.array([0])).stated) == [0.985]
+
+
+def test_the_curve_names_every_bin_by_its_confidence_and_counts_all_rows():
+    honest, _, y = _sure(300, temperature=1.0, seed=5)
+    found = calibration.measure(honest, honest, y, seed=0)
+    curve = {name: m for name, m in found.items() if name.startswith("calibration.reliability.slice.confidence=")}
+    assert len(curve) == calibration.BINS
+    assert sum(m.n for m in curve.values()) == 300
+    heights = np.array([float(name.rpartition("=")[2]) for name in curve])
+    gaps = [abs(m.value - height) * m.n / 300 for m, height in zip(curve.values(), heights, strict=True)]
+    assert sum(gaps) == pytest.approx(found["calibration.ece"].value, abs=1e-4)
+
+
+def test_bins_that_would_read_alike_are_one_point_of_the_curve():
+    sure = logits(np.tile([1 - 1e-6, 1e-6], (60, 1)))
+    found = calibration.measure(sure, sure, np.zeros(60, np.int64), seed=0)
+    assert found["calibration.reliability.slice.confidence=1.0000"].n == 60
 
 
 @given(st.integers(1, 80), st.integers(0, 10**6))
@@ -85,5 +137,6 @@ def test_errors_and_scores_stay_in_their_range(n, seed):
     rng = np.random.default_rng(seed)
     p = rng.dirichlet(np.ones(3), size=n)
     y = rng.integers(3, size=n)
-    assert 0 <= calibration.ece_of(p, y) <= 1
+    assert 0 <= error(calibration.best(p, y)) <= 1
+    assert 0 <= error(calibration.every(p, y)) <= 1
     assert ((calibration.brier_scores(p, y) >= 0) & (calibration.brier_scores(p, y) <= 2)).all()

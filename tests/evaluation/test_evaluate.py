@@ -7,23 +7,37 @@ import torch
 
 from pruneguard import canonical
 from pruneguard.errors import InvalidInputError
+from pruneguard.evaluation import latency
+from pruneguard.evaluation.corruptions import images, tables
 from pruneguard.evaluation.evaluate import Contender, efficiency, evaluate
 from pruneguard.evidence import Estimate, Evidence, PairedTable
 from pruneguard.pruning import quantising
 from pruneguard.workload import Snapshot, Split
 from tests.evaluation.conftest import contender
 from tests.evaluation.small import linear, table
-from tests.evaluation.test_attacks import Tokens
+from tests.evaluation.test_whitebox import Tokens
 
 NAMES = {
-    "quality": "accuracy twin_accuracy paired flips flips_to_wrong flips_to_right divergence",
-    "calibration": "ece twin_ece ece_increase brier brier_increase",
-    "robustness": "noise.paired blur.paired contrast.paired fgsm.paired pgd.paired",
-    "ood": "auroc twin_auroc auroc_drop energy_auroc twin_energy_auroc energy_auroc_drop",
-    "efficiency": (
-        "latency_ratio latency_ratio_b64 size_bytes size_ratio parameters parameter_ratio nonzero_ratio macs_ratio"
+    "quality": (
+        "accuracy twin_accuracy paired top5 twin_top5 top5.paired found.paired macro_f1 twin_macro_f1 macro_f1_drop "
+        "nll twin_nll nll_increase kl flips flips_to_wrong flips_to_right flips_concentration divergence"
     ),
-    "artifact": "deviation",
+    "calibration": " ".join(f"{s} twin_{s} {s}_increase" for s in ("ece", "ace", "brier", "temperature")),
+    "generalisation": "gap twin_gap gap_increase",
+    "membership": "advantage twin_advantage advantage_increase",
+    "robustness": " ".join(
+        [f"{family}.paired" for family in (*images.FAMILIES, "fgsm", "pgd")]
+        + ["corruption.relative_error", "corruption.excess_error"]
+    ),
+    "ood": " ".join(
+        f"{s}auroc twin_{s}auroc {s}auroc_drop {s}fpr95 twin_{s}fpr95 {s}fpr95_increase"
+        for s in ("", "energy_", "mahalanobis_", "knn_")
+    ),
+    "efficiency": (
+        "size_bytes size_ratio parameters parameter_ratio nonzero_ratio macs_ratio cost.cpu cost.energy cost.dollars "
+        + " ".join(f"latency_ratio{batch} latency_ratio{batch}.p99" for batch in ("", "_b8", "_b64", "_b256"))
+    ),
+    "artifact": "deviation threats",
 }
 
 
@@ -44,7 +58,7 @@ def unsliced(evidence):
 def test_everything_a_policy_can_name_is_measured(evidence):
     expected = {f"{group}.{name}" for group, names in NAMES.items() for name in names.split()}
     assert set(unsliced(evidence)) == expected
-    slices = {name for name in evidence.measurements if ".slice." in name}
+    slices = {name for name in evidence.measurements if name.startswith("quality.paired.slice.")}
     assert slices == {
         f"quality.paired.slice.{value}" for value in [*(f"class={c}" for c in range(10)), "parity=even", "parity=odd"]
     }
@@ -92,7 +106,10 @@ def test_the_twin_against_itself_is_a_draw(self_evidence, twin):
 
 
 def test_the_same_seed_gives_the_same_evidence(self_evidence, twin, digits):
-    assert evaluate(twin, twin, digits, split="gate", seed=0) == self_evidence
+    again = evaluate(twin, twin, digits, split="gate", seed=0)
+    assert again.context == self_evidence.context
+    for name, measured in self_evidence.measurements.items():
+        assert name.startswith("efficiency.cost") or again.get(name) == measured, name
     assert evaluate(twin, twin, digits, split="gate", seed=1) != self_evidence
 
 
@@ -159,11 +176,23 @@ def test_bytes_that_are_no_model_are_refused(twin, digits):
 
 # -- in stages ----------------------------------------------------------------------------------------------------
 
+STRUCTURE = ["efficiency", *latency.BATCHES, "efficiency.cost", "efficiency.memory"]
 FAMILIES = [
-    *("efficiency", "efficiency.latency_ratio", "efficiency.latency_ratio_b64"),
-    *("quality", "artifact", "calibration", "ood"),
-    *("robustness.noise", "robustness.scaling", "robustness.missing", "robustness.fgsm", "robustness.pgd"),
+    *STRUCTURE,
+    *("quality", "artifact", "artifact.threats", "calibration", "quality.found", "fairness", "generalisation"),
+    *("membership", "ood"),
+    *(f"robustness.{family}" for family in tables.FAMILIES),
+    *("robustness.corruption", "robustness.fgsm", "robustness.pgd", "robustness.fgsm_sweep", "robustness.pgd_sweep"),
+    *("robustness.transfer", "robustness.square", "attribution", "robustness.masking", "inversion", "backdoor"),
 ]
+ON_DEMAND = {
+    *("efficiency.memory", "robustness.fgsm_sweep", "robustness.pgd_sweep", "robustness.transfer"),
+    *("robustness.square", "attribution", "robustness.masking", "inversion", "backdoor"),
+}
+STANDARD = [family for family in FAMILIES if family not in ON_DEMAND]
+NOT_ASKED = dict.fromkeys(ON_DEMAND, "not asked")
+TIMED = ("efficiency.latency", "efficiency.cost")
+UNPROTECTED = {"fairness": "the data name no protected columns"}
 
 
 def left_out(evidence):
@@ -194,7 +223,7 @@ def test_only_what_is_wanted_is_measured_and_weight_and_quality_always(quick, in
     assert left_out(found) == dict.fromkeys([f for f in FAMILIES if f not in kept], "not asked")
     whole = evaluate(inferior, separating, table(), split="gate", seed=0)
     for name, measured in found.measurements.items():
-        assert "latency" in name or whole.get(name) == measured
+        assert name.startswith(TIMED) or whole.get(name) == measured
 
 
 def test_the_cheap_families_come_first_and_a_stop_ends_the_rest(quick, inferior, separating):
@@ -208,13 +237,16 @@ def test_the_cheap_families_come_first_and_a_stop_ends_the_rest(quick, inferior,
         seed=0,
         stop=lambda measured: seen.append(len(measured)) or "quality.paired" in measured,
     )
-    assert families(found) == FAMILIES[:4]
-    assert left_out(found) == dict.fromkeys(FAMILIES[4:], "stopped")
+    first = STANDARD[: STANDARD.index("quality") + 1]
+    assert families(found) == first
+    assert left_out(found) == dict.fromkeys(STANDARD[len(first) :], "stopped") | NOT_ASKED
+    assert found.context["stopped after"] == "quality"
     assert seen == sorted(set(seen))
-    assert len(seen) == 4
+    assert len(seen) == len(first)
     whole = evaluate(inferior, separating, table(outliers=outliers), split="gate", seed=0, stop=lambda measured: False)
-    assert families(whole) == FAMILIES
-    assert "left out" not in whole.context
+    assert families(whole) == [family for family in STANDARD if family != "fairness"]
+    assert left_out(whole) == NOT_ASKED | UNPROTECTED
+    assert "stopped after" not in whole.context
 
 
 def test_progress_ends_where_the_evaluation_was_stopped(quick, inferior, separating):
@@ -234,8 +266,8 @@ def test_progress_ends_where_the_evaluation_was_stopped(quick, inferior, separat
 def test_efficiency_is_measured_before_anything_is_learnt(quick, separating):
     untrained = linear([[math.nan, 0.0], [0.0, 0.0], [0.0, 0.0]])
     found = efficiency(untrained, separating, table(), split="gate", seed=0)
-    assert families(found) == FAMILIES[:3]
-    assert left_out(found) == dict.fromkeys(FAMILIES[3:], "not trained yet")
+    assert families(found) == [family for family in STRUCTURE if family not in ON_DEMAND]
+    assert left_out(found) == dict.fromkeys(STANDARD[len(families(found)) :], "not trained yet") | NOT_ASKED
     assert (found.subject, found.twin) == (untrained.digest, separating.digest)
 
 
@@ -251,12 +283,12 @@ def test_tokens_are_measured_and_not_attacked(quick, monkeypatch):
     ids = Snapshot(split(60), split(30), split(30), classes=2, bounds=(0, 7))
     tokens = contender(model, ids)
     found = evaluate(tokens, tokens, ids, split="gate", seed=0)
-    assert families(found) == [f for f in FAMILIES[:-2] if f != "ood"]
-    assert left_out(found) == {
-        "ood": "the data have no outliers",
-        "robustness.fgsm": "no gradient reaches the rows",
-        "robustness.pgd": "no gradient reaches the rows",
+    told = left_out(found)
+    assert told.pop("ood") == "the data have no outliers"
+    assert {told.pop(f"robustness.{attack}") for attack in ("fgsm", "pgd")} == {
+        "no gradient reaches the rows (candidate)"
     }
+    assert told == NOT_ASKED | UNPROTECTED
 
 
 def test_weights_that_are_zero_are_no_sparsity_of_parameters(quick, separating):

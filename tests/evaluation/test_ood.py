@@ -1,55 +1,12 @@
 import math
+from dataclasses import replace
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 
 from pruneguard.evaluation import ood
-from pruneguard.evaluation.ood import Ranking
-
-
-def area(inside, outside):
-    return Ranking.of(np.array(inside, float), np.array(outside, float)).area
-
-
-def test_the_area_of_a_known_ranking():
-    # Of the six pairs, 0.9 > both, 0.7 > 0.1 and ties with 0.7, 0.3 > 0.1 only.
-    assert area([0.9, 0.7, 0.3], [0.7, 0.1]) == pytest.approx((2 + 1.5 + 1) / 6)
-
-
-def test_perfect_inverted_and_blind_scores():
-    assert area([3, 4], [1, 2]) == 1
-    assert area([1, 2], [3, 4]) == 0
-    assert area([1, 1], [1, 1, 1]) == 0.5
-
-
-@given(st.lists(st.integers(0, 5), min_size=1, max_size=12), st.lists(st.integers(0, 5), min_size=1, max_size=12))
-def test_the_area_counts_pairs(inside, outside):
-    pairs = [(a > b) + (a == b) / 2 for a in inside for b in outside]
-    ranking = Ranking.of(np.array(inside, float), np.array(outside, float))
-    assert ranking.area == pytest.approx(np.mean(pairs))
-    assert ranking.outside.mean() == pytest.approx(np.mean(pairs))
-
-
-def test_the_interval_covers_the_truth_as_often_as_it_says():
-    rng = np.random.default_rng(0)
-    truth = 0.7602499389065233  # P(N(1, 1) > N(0, 1)) is the normal distribution at 1 / sqrt(2)
-    hits = 0
-    for _ in range(400):
-        estimate = Ranking.of(rng.normal(1, 1, 80), rng.normal(0, 1, 60)).estimate()
-        hits += estimate.low <= truth <= estimate.high
-    assert 0.92 <= hits / 400 <= 0.98
-
-
-def test_a_difference_on_the_same_rows_is_narrower_than_two_areas():
-    rng = np.random.default_rng(1)
-    inside, outside = rng.normal(1, 1, 200), rng.normal(0, 1, 200)
-    first = Ranking.of(inside, outside)
-    second = Ranking.of(inside + rng.normal(0, 0.1, 200), outside + rng.normal(0, 0.1, 200))
-    drop, alone = first.minus(second), first.estimate()
-    assert drop.high - drop.low < (alone.high - alone.low) / 2
-    assert first.minus(first).value == 0
+from pruneguard.evaluation.contender import Pair
+from pruneguard.evaluation.yardstick import Yardstick
 
 
 def test_energy_and_confidence_by_hand():
@@ -58,22 +15,74 @@ def test_energy_and_confidence_by_hand():
     assert ood.confidence(logits) == pytest.approx([0.75, 0.5])
 
 
-def test_a_score_that_is_not_finite_leaves_the_area_unknown():
-    estimate = Ranking.of(np.array([1.0, np.nan]), np.array([0.0, 0.5])).estimate()
-    assert math.isnan(estimate.value)
-    assert estimate.high is None
+def test_the_energy_of_what_is_not_finite_is_unknown():
     assert np.isnan(ood.energy(np.array([[np.inf, 0.0]], np.float32))).all()
 
 
+def measured(pair, digits, **changes):
+    data = replace(digits, **changes)
+    return ood.measure(pair, pair.logits(data.gate.x), data.gate.x, data.outliers, data.train, seed=0)
+
+
+@pytest.fixture(scope="module")
+def found(pair, digits):
+    return measured(pair, digits)
+
+
 def test_without_outliers_nothing_is_measured(pair, digits):
-    logits = pair.logits(digits.gate.x)
-    assert ood.measure(pair, logits, None) == {}
-    assert ood.measure(pair, logits, digits.outliers[:0]) == {}
+    assert measured(pair, digits, outliers=None) == {}
+    assert measured(pair, digits, outliers=digits.outliers[:0]) == {}
 
 
-def test_networks_are_less_sure_of_noise_than_of_digits(pair, digits):
-    found = ood.measure(pair, pair.logits(digits.gate.x), digits.outliers)
-    assert found["ood.twin_auroc"].low > 0.6
-    drop = found["ood.twin_auroc"].value - found["ood.auroc"].value
-    assert found["ood.auroc_drop"].value == pytest.approx(drop)
-    assert found["ood.auroc"].n == len(digits.gate) + len(digits.outliers)
+SCORES = ("", "energy_", "mahalanobis_", "knn_")
+
+
+def test_networks_tell_noise_from_digits_by_every_score(found, digits):
+    for score in SCORES:
+        assert found[f"ood.twin_{score}auroc"].low > 0.6
+        drop = found[f"ood.twin_{score}auroc"].value - found[f"ood.{score}auroc"].value
+        assert found[f"ood.{score}auroc_drop"].value == pytest.approx(drop)
+        rise = found[f"ood.{score}fpr95"].value - found[f"ood.twin_{score}fpr95"].value
+        assert found[f"ood.{score}fpr95_increase"].value == pytest.approx(rise)
+    assert all(m.n == len(digits.gate) + len(digits.outliers) for m in found.values())
+    assert found["ood.knn_auroc"].value > found["ood.auroc"].value  # noise has other features than any digit
+
+
+def test_without_training_rows_only_logits_are_scored(pair, digits, found):
+    kept = measured(pair, digits, train=digits.train.taken(np.arange(0)))
+    assert {name: found[name] for name in kept} == kept
+    assert len(kept) == len(found) / 2
+
+
+def test_a_model_loses_nothing_against_itself(twin, digits):
+    both = Pair.load(twin, twin, classes=10)
+    found = measured(both, digits)
+    for name in ("auroc_drop", "fpr95_increase"):
+        assert {(m.low, m.value, m.high) for key, m in found.items() if key.endswith(name)} == {(0, 0, 0)}
+
+
+def test_logits_that_are_not_finite_leave_the_candidate_unknown(pair, digits):
+    ours, theirs = pair.logits(digits.gate.x)
+    broken = np.full_like(ours, np.nan)
+    found = ood.measure(pair, (broken, theirs), digits.gate.x, digits.outliers, digits.train, seed=0)
+    for name in ("ood.auroc", "ood.auroc_drop", "ood.energy_fpr95", "ood.energy_fpr95_increase"):
+        assert math.isnan(found[name].value)
+        assert found[name].high is None
+
+
+def test_the_twin_is_asked_once_for_all_candidates(pair, digits, found):
+    shared = Yardstick()
+    first = Pair(pair.candidate, pair.twin, pair.candidate_session, pair.twin_session, shared)
+    measured(first, digits)
+    silent = Silent()
+    second = replace(first, twin_session=silent)
+    assert measured(second, digits) == found
+    assert not silent.asked
+
+
+class Silent:
+    asked = False
+
+    def logits(self, x):
+        self.asked = True
+        raise AssertionError("the yardstick knows this")

@@ -60,6 +60,8 @@ EMPTY = Split(np.empty((0, 3), np.float32), np.empty(0, np.int64))
         (table(bounds=(1.0, 0.0)), r"bounds are \(1.0, 0.0\)"),
         (table(bounds=(0.0, np.nan)), "bounds are"),
         (table(classes=1), "needs at least 2"),
+        (table(kind="images"), r"kind is 'images' and rows have the shape \[60, 3\]"),
+        (table(protected=("sex",)), "protected names 'sex', which is no slice column of train, gate, release"),
         (table(outliers=np.zeros((2, 4), np.float32)), r"outliers have rows of the shape \(4,\)"),
         (table(outliers=np.full((2, 3), np.nan, np.float32)), "outliers hold NaN"),
     ],

@@ -94,7 +94,7 @@ def test_no_policy_that_can_be_written_fails_its_trial(data: st.DataObject) -> N
         low = scale.low if parameter.name == "limit" else parameter.above
         high = scale.high if parameter.name == "limit" else parameter.below
         drawn = st.floats(
-            min_value=low,
+            min_value=max(low, -1e6) if low is not None else None,
             max_value=min(high if high is not None else 1e6, 1e6),
             exclude_min=parameter.above is not None,
             exclude_max=parameter.below is not None,

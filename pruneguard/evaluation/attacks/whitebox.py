@@ -1,72 +1,77 @@
-"""Worst-case damage inside a small ball: FGSM and PGD, white box, each model attacked through its own gradients.
-
-The gradients come from the torch network, the score from the ONNX artefact that is deployed. Rows that no gradient
-reaches, token ids for one, cannot be attacked so: nothing is measured, and a missing measurement never passes.
-"""
+"""FGSM and PGD: the way uphill is read off the torch network's own gradients."""
 
 from collections.abc import Callable, Mapping
 from types import MappingProxyType
-from typing import TypeAlias
+from typing import Protocol
 
 import numpy as np
-import numpy.typing as npt
 import torch
 from torch import Tensor, nn
 from torch.nn import functional as F
 
-from pruneguard.evaluation.contender import Contender, Pair, device_of, evaluating
+from pruneguard.evaluation.contender import device_of, evaluating
 from pruneguard.evaluation.domain import Domain
-from pruneguard.evaluation.quality import paired
-from pruneguard.evaluation.sessions import Session, predictions
-from pruneguard.evidence import Measurement
-from pruneguard.workload import Floats, Integers, Split
+from pruneguard.workload import Floats, Integers
 
 EPSILON = 0.05
 """Radius of the ball in every feature, as a share of the domain's spread."""
 
 STEPS = 10
-ROWS_MAX = 1000
-"""An attack costs about thirty inference passes; more rows than these are sampled."""
+
+UNIT = Domain(0.0, 1.0, kind="images", mean=np.zeros((), np.float32), spread=np.ones((), np.float32))
+"""Features from 0 to 1, all in one unit: epsilon is what it says."""
 
 _BATCH = 256
 
-Marks: TypeAlias = npt.NDArray[np.bool_]
+
+class Attack(Protocol):
+    """Rows and labels in, attacked rows out, inside ball and bounds."""
+
+    def __call__(
+        self, model: nn.Module, x: Floats, y: Integers, domain: Domain, *, epsilon: float, steps: int, seed: int
+    ) -> Floats: ...
 
 
-def measure(pair: Pair, split: Split, domain: Domain, *, attack: str, seed: int) -> dict[str, Measurement]:
-    """`robustness.<attack>.paired`, `fgsm` or `pgd`, on at most ROWS_MAX rows drawn by `seed`."""
-    rows = np.sort(np.random.default_rng(seed).permutation(len(split))[:ROWS_MAX])
-    x, y = split.x[rows], split.y[rows]
+def obstacle(model: nn.Module, x: Floats, y: Integers) -> str | None:
+    """Why these rows cannot be attacked by gradients, in words; None where they can.
 
-    def survived(contender: Contender, session: Session) -> Marks:
-        """Which rows the artefact still gets right, by the attack on its own network."""
-        attacked = ATTACKS[attack](contender.model, x, y, domain, seed)
-        right: Marks = predictions(session.logits(attacked)) == y
-        return right
-
-    how = f"seed {seed}, {EPSILON} of the spread in {STEPS} steps, {domain.low} to {domain.high}"
-    theirs = pair.yardstick.once(
-        f"{attack} survived by {pair.twin.digest}, {how}",
-        *(x, y, domain.spread),
-        compute=lambda: survived(pair.twin, pair.twin_session),
-    )
-    ours = theirs if pair.same else survived(pair.candidate, pair.candidate_session)
-    return {f"robustness.{attack}.paired": paired(ours, theirs)}
-
-
-def attackable(model: nn.Module, x: Floats) -> bool:
-    """Whether a gradient reaches these rows: not where the network takes them for token ids, or cuts them off."""
+    Token ids and networks that cut the gradient off; operators that have no derivative; gradients that are not numbers
+    on a row that is answered, or nothing but zero on every row. An attack that cannot move a row is no proof of
+    strength. Zeros on some rows are no obstacle here: whether they hide something is what `robustness.masking` asks.
+    """
+    device, lost, moved = device_of(model), 0, False
     with evaluating(model), torch.enable_grad():
-        here = torch.from_numpy(x).to(device_of(model)).requires_grad_()
-        logits = model(here)
-        if not logits.requires_grad:
-            return False
-        (gradient,) = torch.autograd.grad(logits.sum(), here, allow_unused=True)
-    return gradient is not None
+        for start in range(0, len(x), _BATCH):
+            here = torch.from_numpy(x[start : start + _BATCH]).to(device).requires_grad_()
+            labels = torch.from_numpy(y[start : start + _BATCH]).to(device)
+            try:
+                logits = model(here)
+                loss = F.cross_entropy(logits, labels, reduction="sum")
+                gradient = torch.autograd.grad(loss, here, allow_unused=True)[0] if loss.requires_grad else None
+            except RuntimeError as error:  # how torch says that an operator has no derivative
+                return f"the network's gradient fails ({str(error).splitlines()[0]})"
+            if gradient is None:
+                return "no gradient reaches the rows"
+            finite = gradient.isfinite().flatten(1).all(dim=1)
+            answered = logits.isfinite().all(dim=1)
+            lost += int((answered & ~finite).sum())
+            moved |= bool((gradient.flatten(1).any(dim=1) | ~answered).any())
+    if lost:
+        return f"the gradient is not a number on {lost} of {len(x)} rows"
+    return None if moved else f"the gradient is zero on all {len(x)} rows"
 
 
-def fgsm(model: nn.Module, x: Floats, y: Integers, domain: Domain, *, epsilon: float = EPSILON) -> Floats:
-    """One step along the gradient's sign (Goodfellow 2015, arXiv:1412.6572), inside ball and bounds."""
+def fgsm(
+    model: nn.Module,
+    x: Floats,
+    y: Integers,
+    domain: Domain = UNIT,
+    *,
+    epsilon: float = EPSILON,
+    steps: int = 1,
+    seed: int = 0,
+) -> Floats:
+    """One step along the gradient's sign (Goodfellow 2015, arXiv:1412.6572). `steps` and `seed` mean nothing here."""
 
     def attack(ball: "_Ball", labels: Tensor) -> Tensor:
         return ball.step(ball.centre, ball.look(ball.centre, labels)[1], size=1.0)
@@ -75,7 +80,14 @@ def fgsm(model: nn.Module, x: Floats, y: Integers, domain: Domain, *, epsilon: f
 
 
 def pgd(
-    model: nn.Module, x: Floats, y: Integers, domain: Domain, *, seed: int, epsilon: float = EPSILON, steps: int = STEPS
+    model: nn.Module,
+    x: Floats,
+    y: Integers,
+    domain: Domain = UNIT,
+    *,
+    epsilon: float = EPSILON,
+    steps: int = STEPS,
+    seed: int = 0,
 ) -> Floats:
     """Projected gradient descent from a seeded random start (Madry 2018, arXiv:1706.06083), steps of 2.5 / `steps`.
 
@@ -97,13 +109,8 @@ def pgd(
     return _in_batches(model, x, y, domain, epsilon, attack)
 
 
-ATTACKS: Mapping[str, Callable[[nn.Module, Floats, Integers, Domain, int], Floats]] = MappingProxyType(
-    {
-        "fgsm": lambda model, x, y, domain, seed: fgsm(model, x, y, domain),
-        "pgd": lambda model, x, y, domain, seed: pgd(model, x, y, domain, seed=seed),
-    }
-)
-"""By name, the cheap one first; the last argument is a seed."""
+ATTACKS: Mapping[str, Attack] = MappingProxyType({"fgsm": fgsm, "pgd": pgd})
+"""By name, the cheap one first."""
 
 
 class _Ball:

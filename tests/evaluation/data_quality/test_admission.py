@@ -1,11 +1,15 @@
+import json
+import re
 from dataclasses import replace
 
 import numpy as np
 import pytest
 
 from pruneguard import canonical
-from pruneguard.evaluation.data_quality import admit
+from pruneguard.errors import InvalidInputError
+from pruneguard.evaluation.data_quality import Papers, admit
 from pruneguard.evidence import Evidence
+from pruneguard.gates.measurements import MEASUREMENTS
 from pruneguard.workload import Split
 from tests.evaluation.small import table
 
@@ -97,3 +101,60 @@ def test_the_same_data_give_the_same_bytes_without_any_rows_value():
     assert listed == []
     assert first.evidence == second.evidence
     assert Evidence.decode(first.evidence.encode()) == first.evidence
+
+
+CARD = {"@type": "Dataset", "description": "<b>Rows</b> & more", "recordSet": {"field": {"name": "customerEmail"}}}
+
+
+def test_what_the_owner_says_of_the_data_is_measured_and_shown():
+    admission = admit(table(), Papers(card=json.dumps(CARD).encode()))
+    assert value(admission, "data.card_gaps") == 7
+    assert value(admission, "data.personal_columns") == 1
+    assert canonical.decode(admission.expectations)["card"]["answers"] == {"what it is": CARD["description"]}
+    assert b"&lt;b&gt;Rows&lt;/b&gt; &amp; more" in admission.page
+    assert b"no answer" in admission.page
+    assert b"customerEmail" in admission.page
+    assert admission.evidence.context["data card"].startswith("sha256:")
+
+
+def test_without_a_card_its_gaps_are_not_measured():
+    assert admit(table()).evidence.get("data.card_gaps") is None
+
+
+def test_papers_that_cannot_be_read_are_refused():
+    with pytest.raises(InvalidInputError, match="data card is no JSON"):
+        admit(table(), Papers(card=b"?"))
+
+
+def test_the_page_shows_what_failed_and_needs_nothing_from_the_network():
+    page = admit(planted(x={(3, 1): 1.5})).page.decode()
+    assert "column max to be between" in page
+    assert "feature_1" in page
+    assert re.findall(r"(?:src|href)=|url\(|<script|@import", page) == []
+
+
+EMPTY = Split(np.empty((0, 3), np.float32), np.empty(0, np.int64))
+ALL_MISSING = Split(np.full((60, 3), np.nan, np.float32), np.arange(60) % 2)
+
+
+@pytest.mark.parametrize(
+    "snapshot",
+    [
+        table(train=EMPTY),
+        table(gate=EMPTY),
+        table(train=EMPTY, gate=EMPTY, release=EMPTY),
+        table(train=Split(table().train.x, np.zeros(60, np.int64))),
+        table(train=ALL_MISSING),
+        table(train=Split(np.ones((60, 3), np.float32), np.arange(60) % 2)),
+        table(train=Split(table().train.x, np.arange(60) - 9)),
+    ],
+    ids=["no train", "no gate", "nothing", "one class", "all missing", "constant", "labels outside"],
+)
+def test_data_that_nobody_can_use_are_measured_all_the_same_and_never_found_fit(snapshot):
+    admission = admit(snapshot)
+    assert value(admission, "data.expectations_failed") + value(admission, "data.warnings") > 0
+    assert Evidence.decode(admission.evidence.encode()).measurements.keys() == admission.evidence.measurements.keys()
+
+
+def test_a_policy_can_name_everything_that_is_measured():
+    assert admit(table(), Papers(card=json.dumps(CARD).encode())).evidence.measurements.keys() <= MEASUREMENTS.keys()
