@@ -1,18 +1,49 @@
 """Policies as people write and sign them: YAML in, `pruneguard.policy.Policy` out, every error with its line.
 
-A policy names its gates in the order in which a report lists them. Optional parameters are filled in at loading, so
-that the adopted policy says everything it rests on and no later default can change it.
+A policy names its gates in the order in which a report lists them. One that `extends` another says only what differs:
+rules of the same name are changed field by field, `remove` leaves rules out, each with its reason. Optional parameters
+are filled in and parents resolved at loading, so that the adopted policy says everything it rests on and no later
+default, and no later parent, can change it.
 """
 
+import difflib
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
+from typing import Any, NoReturn, TypeAlias, TypeVar
 
+from policies.terms import terms
 from pruneguard import documents
+from pruneguard.documents import Section
 from pruneguard.errors import InvalidInputError
 from pruneguard.gates import GATES, objections
 from pruneguard.ledger.shapes import is_name
-from pruneguard.policy import Action, Canary, Monitoring, Policy, Rule, Subject
+from pruneguard.policy import Policy, Rule, Subject
 
 SHIPPED = Path(__file__).parent / "documents"
+
+Value = TypeVar("Value")
+
+Refuse: TypeAlias = Callable[[str, str], NoReturn]
+"""Raises InvalidInputError about a field, with the file and the line, for the reason given."""
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Draft:
+    """A file as far as it can be read: the policy, unless there are `objections`, and how to refuse each rule."""
+
+    policy: Policy | None
+    refusing: Mapping[str, Refuse] = field(default_factory=dict)
+    objections: tuple[str, ...] = ()
+
+    def objection(self, rule: str, key: str, why: str) -> str:
+        """The sentence that refuses a field of a rule, with its line; of an inherited one, that of `extends`."""
+        told: list[str] = []
+        with _noting(told):
+            self.refusing[rule](key, why)
+        return told[0]
 
 
 def shipped() -> list[str]:
@@ -26,84 +57,181 @@ def load_policy(reference: str | Path, *, relative_to: Path | None = None) -> Po
     A text that ends in .yaml or .yml or holds a slash is a path, relative to the folder `relative_to` where given.
     Raises InvalidInputError naming file, line and field for whatever is unknown, missing, doubled or impossible.
     """
+    draft = read_policy(reference, relative_to=relative_to)
+    if draft.policy is None:
+        raise InvalidInputError(draft.objections[0])
+    return draft.policy
+
+
+def read_policy(reference: str | Path, *, relative_to: Path | None = None) -> Draft:
+    """As `load_policy`, with everything that is wrong in the file instead of the first.
+
+    Raises InvalidInputError where there is no such policy or file.
+    """
+    return _read(_path(reference, relative_to or Path()), ())
+
+
+def _path(reference: str | Path, folder: Path) -> Path:
     if isinstance(reference, str) and not documents.is_path(reference):
         if reference not in shipped():
             raise InvalidInputError(
                 f"no policy {reference!r} is shipped; known are {shipped()}. "
                 "A policy of your own is named by its path, ending in .yaml"
             )
-        return _policy(documents.read(SHIPPED / f"{reference}.yaml"))
-    return _policy(documents.read((relative_to or Path()) / reference))
+        return SHIPPED / f"{reference}.yaml"
+    return folder / reference
 
 
-def _policy(section: documents.Section) -> Policy:
+def _read(path: Path, children: tuple[Path, ...]) -> Draft:
+    content = documents.read_bytes(path)
+    told: list[str] = []
+    with _noting(told):
+        section = documents.parse(content, path)
+        return _draft(section, _parent(section, path, (*children, path)))
+    return Draft(None, {}, tuple(told))
+
+
+def _parent(section: Section, path: Path, chain: tuple[Path, ...]) -> Draft | None:
+    """What a file extends. Refuses a parent that is not there, and one that extends its own child."""
+    if not section.has("extends"):
+        return None
+    reference = section.text("extends")
+    try:
+        parent = _path(reference, path.parent)
+    except InvalidInputError as error:
+        section.refuse("extends", str(error))
+    if not parent.is_file():
+        section.refuse("extends", f"no such file: {parent}; give its path relative to this file, or a shipped name")
+    if parent.resolve() in [child.resolve() for child in chain]:
+        circle = " -> ".join(child.name for child in (*chain, parent))
+        section.refuse("extends", f"a policy cannot extend itself: {circle}; end the chain at one that extends nothing")
+    return _read(parent, chain)
+
+
+def _draft(section: Section, parent: Draft | None) -> Draft:
+    if parent is not None and parent.policy is None:
+        return parent
+    base = parent.policy if parent else None
+    told: list[str] = []
+    readers: dict[str, Callable[[], Any]] = {
+        "name": partial(_name, section),
+        "version": partial(section.integer, "version", 1, 1_000_000),
+        "purpose": partial(section.text, "purpose"),
+        **terms(section, base or Policy("", 1, "", ())),
+    }
+    fields: dict[str, Any] = {name: _told(told, read) for name, read in readers.items()}
+    rules, refusing = _rules(section, base, told)
+    _told(told, section.done)
+    if not told and not rules:
+        _told(told, partial(section.refuse, "remove", "no rule is left, and nothing passes a policy without rules"))
+    policy = None if told else Policy(**fields, rules=tuple(rules.values()))
+    return Draft(policy, refusing, tuple(told))
+
+
+def _name(section: Section) -> str:
     if not is_name(name := section.text("policy")):
         section.refuse("policy", f"expected 1 to 64 of a-z 0-9 . _ -, found {name!r}; rename it")
-    policy = Policy(
-        name=name,
-        version=section.integer("version", 1, 1_000_000),
-        purpose=section.text("purpose"),
-        rules=_rules(section),
-        approvals_min=section.integer("approvals_min", 1, 10, default=1),
-        canary=_canary(section.section("canary")),
-        monitoring=_monitoring(section.section("monitoring")),
-        on_decay=section.choice("on_decay", Action, default=Action.ROLL_BACK),
-        server_attested=section.flag("server_attested", default=True),
-        waivers=section.flag("waivers", default=True),
-        on_lapse=section.choice("on_lapse", Action, default=Action.NOTIFY),
-    )
-    section.done()
-    return policy
+    return name
 
 
-def _rules(section: documents.Section) -> tuple[Rule, ...]:
-    rules: dict[str, Rule] = {}
-    for item in section.sections("gates"):
-        rule = _rule(item)
-        if rule.name in rules:
-            item.refuse("name", f"a gate before this one is called {rule.name!r} already; name them apart")
-        rules[rule.name] = rule
-    return tuple(rules.values())
+def _rules(section: Section, base: Policy | None, told: list[str]) -> tuple[dict[str, Rule], dict[str, Refuse]]:
+    """Those of the parent, `base`, changed in place and without the removed, then the new; and how to refuse each."""
+    inherited = {rule.name: rule for rule in base.rules} if base else {}
+    removed = _told(told, partial(_removed, section, inherited, told)) or frozenset()
+    rules = {name: rule for name, rule in inherited.items() if name not in removed}
+    refusing: dict[str, Refuse] = {name: partial(_refuse_inherited, section, name) for name in rules}
+    if base is None or section.has("gates"):
+        own: set[str] = set()
+        for item in _told(told, lambda: list(section.sections("gates"))) or ():
+            name = _told(told, partial(_rule_name, item, own, removed))
+            if name is None:
+                continue
+            own.add(name)
+            if (rule := _rule(item, name, base, told)) is not None:
+                rules[name], refusing[name] = rule, item.refuse
+    return rules, refusing
 
 
-def _rule(section: documents.Section) -> Rule:
-    gate, measurement = section.text("gate"), section.text("measurement")
-    name = section.text("name", default=measurement)
-    because, remedy = section.text("because"), section.text("remedy")
-    subject = section.choice("subject", Subject, default=Subject.ANY)
-    given = section.rest()
-    for field, why in objections(gate, measurement, given):
-        section.refuse(field, why)
-    parameters = {key: float(value) for key, value in given.items() if isinstance(value, int | float)}
-    return Rule(name, gate, measurement, GATES[gate].complete(parameters), because, remedy, subject)
+def _refuse_inherited(section: Section, rule: str, key: str, why: str) -> NoReturn:
+    section.refuse("extends", f"{key} of the inherited rule {rule!r}: {why}")
 
 
-def _canary(section: documents.Section | None) -> Canary:
-    default = Canary()
-    if section is None:
-        return default
-    canary = Canary(
-        share=section.number("share", _is_share, "a share above 0, at most 1", default=default.share),
-        requests_min=section.integer("requests_min", 1, 1_000_000_000, default=default.requests_min),
-    )
-    section.done()
-    return canary
+def _removed(section: Section, inherited: Mapping[str, Rule], told: list[str]) -> frozenset[str]:
+    if (removing := section.section("remove")) is None:
+        return frozenset()
+    for name in removing.keys():  # noqa: SIM118  # a section is no mapping
+        with _noting(told):
+            if name not in inherited:
+                removing.refuse(name, f"there is no such rule to remove{_hint(name, inherited)}")
+            removing.text(name)  # why
+    return frozenset(removing.keys())
 
 
-def _monitoring(section: documents.Section | None) -> Monitoring:
-    default = Monitoring()
-    if section is None:
-        return default
-    monitoring = Monitoring(
-        twin_share=section.number("twin_share", _is_share, "a share above 0, at most 1", default=default.twin_share),
-        alpha=section.number("alpha", lambda a: 0 < a <= 0.5, "a rate above 0, at most 0.5", default=default.alpha),
-        tolerance=section.number(
-            "tolerance", lambda t: 0 < t < 1, "a loss of accuracy above 0 and below 1", default=default.tolerance
-        ),
-    )
-    section.done()
-    return monitoring
+def _rule_name(section: Section, own: set[str], removed: frozenset[str]) -> str:
+    name = section.text("name") if section.has("name") else section.text("measurement")
+    if name in own:
+        section.refuse("name", f"a gate before this one is called {name!r} already; name them apart")
+    if name in removed:
+        section.refuse("name", f"{name!r} stands under `remove` too; keep one of the two")
+    return name
 
 
-def _is_share(value: float) -> bool:
-    return 0 < value <= 1
+def _rule(section: Section, name: str, base: Policy | None, told: list[str]) -> Rule | None:
+    """A rule of its own, or the parent's of that name with what this section says put in its place."""
+    start = len(told)
+    old = next((rule for rule in base.rules if rule.name == name), None) if base else None
+    if base and not old and not section.has("gate"):
+        others = [rule.name for rule in base.rules]
+        why = f"{base.name!r} has no rule {name!r} to change{_hint(name, others)}; a new one names its gate"
+        _told(told, partial(section.refuse, "name", why))
+        return None
+    section.text("name", default=name)
+    words = ("gate", "measurement", "because", "remedy")
+    defaults = {key: getattr(old, key) if old else None for key in words}
+    texts = {key: _told(told, partial(section.text, key, default=defaults[key])) or "" for key in words}
+    gate, measurement = texts["gate"], texts["measurement"]
+    subject = _told(told, partial(section.choice, "subject", Subject, default=old.subject if old else Subject.ANY))
+    given = _told(told, section.rest)
+    if given is None or not gate or not measurement:
+        return None
+    kept = {key: value for key, value in old.parameters.items() if _takes(gate, key)} if old else {}
+    asked: dict[str, object] = {**kept, **given}
+    for key, why in objections(gate, measurement, asked):
+        _told(told, partial(section.refuse, key, why))
+    if len(told) > start or subject is None:
+        return None
+    parameters = {key: float(value) for key, value in asked.items() if isinstance(value, int | float)}
+    rule = Rule(name=name, parameters=GATES[gate].complete(parameters), subject=subject, **texts)
+    if old and not section.has("because") and _judges(rule) != _judges(old):
+        why = "missing; the rule is another than the one it comes from, so its reason is another: add it"
+        _told(told, partial(section.refuse, "because", why))
+    return rule
+
+
+def _judges(rule: Rule) -> tuple[object, ...]:
+    return rule.gate, rule.measurement, rule.parameters, rule.subject
+
+
+def _takes(gate: str, parameter: str) -> bool:
+    return gate in GATES and any(each.name == parameter for each in GATES[gate].parameters)
+
+
+@contextmanager
+def _noting(told: list[str]) -> Iterator[None]:
+    """Write an objection down and go on after the block."""
+    try:
+        yield
+    except InvalidInputError as error:
+        told.append(str(error))
+
+
+def _told(told: list[str], read: Callable[[], Value]) -> Value | None:
+    """What was read; None, and a line more in `told`, where it is refused."""
+    with _noting(told):
+        return read()
+    return None
+
+
+def _hint(name: str, known: Mapping[str, object] | list[str]) -> str:
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f"; is {close[0]!r} meant?" if close else ""

@@ -4,7 +4,7 @@ from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
 from pruneguard.evidence import Evidence
-from pruneguard.gates import judge
+from pruneguard.gates import judge, missing
 from pruneguard.gates.selftest import self_test
 from pruneguard.ledger.events import Event
 from pruneguard.policy import Policy
@@ -27,6 +27,9 @@ def verdict_faults(event: Event, read: ReadDocument) -> Iterator[str]:
     refs = event.refs
     policy = Policy.decode(read(refs["policy"]))
     evidence = [Evidence.decode(read(digest)) for digest in refs["evidence"]]
+    if lacking := missing(policy):
+        yield f"cannot be decided again here: {'; '.join(lacking)}"
+        return
     given = Verdict.decode(read(refs["verdict"]))
     decided = judge(policy, evidence, candidate=refs["model"], twin=refs["parent"], data=refs["data"])
     if decided.policy != refs["policy"]:
@@ -45,7 +48,11 @@ def verdict_faults(event: Event, read: ReadDocument) -> Iterator[str]:
 
 def selftest_faults(event: Event, read: ReadDocument) -> Iterator[str]:
     """In what a `gates.self_tested` event departs from the trial of its policy's gates, held again here."""
-    held = self_test(Policy.decode(read(event.refs["policy"])))
+    policy = Policy.decode(read(event.refs["policy"]))
+    if lacking := missing(policy):
+        yield f"cannot be held again here: {'; '.join(lacking)}"
+        return
+    held = self_test(policy)
     if held.digest != event.refs["report"]:
         yield f"the report {event.refs['report']} is not what this policy's trial leads to, {held.digest}"
     for name, value in (("refused", held.refused), ("of", held.of)):

@@ -5,7 +5,6 @@ snapshot is no evidence, and no evidence is never a pass.
 """
 
 from pruneguard.gates.gate import Gate, Parameter
-from pruneguard.gates.judging import GATES, explain, judge, objections
-from pruneguard.gates.measurements import MEASUREMENTS
+from pruneguard.gates.judging import GATES, MEASUREMENTS, judge, missing, objections
 
-__all__ = ["GATES", "MEASUREMENTS", "Gate", "Parameter", "explain", "judge", "objections"]
+__all__ = ["GATES", "MEASUREMENTS", "Gate", "Parameter", "judge", "missing", "objections"]

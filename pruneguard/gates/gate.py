@@ -45,16 +45,24 @@ class Parameter:
 Check: TypeAlias = Callable[[str, Mapping[str, float], Mapping[str, Measurement]], Answer]
 """Name of the measurement, the parameters (complete), and everything measured -> answer."""
 
+Tried: TypeAlias = tuple[Mapping[str, Measurement], Mapping[str, Measurement]]
+Trial: TypeAlias = Callable[[str, Mapping[str, float]], Tried]
+"""Name of the measurement and the parameters (complete) -> what the gate lets pass with them, and what it refuses."""
+
 
 @dataclass(frozen=True, slots=True)
 class Gate:
-    """One kind of rule. `judges` is the type of measurement that it can look at."""
+    """One kind of rule. `judges` is the type of measurement that it can look at.
+
+    A gate of another package (`catalogue`) brings its own `trial`; ours are tried by `selftest`.
+    """
 
     name: str
     doc: str
     judges: type[Estimate] | type[PairedTable]
     parameters: tuple[Parameter, ...]
     check: Check
+    trial: Trial | None = None
 
     def complete(self, given: Mapping[str, float]) -> dict[str, float]:
         """The parameters with defaults filled in."""

@@ -2,17 +2,22 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
-from types import MappingProxyType
 
-from pruneguard.evidence import Estimate, Evidence, Measurement
+from pruneguard.evidence import Evidence, Measurement
+from pruneguard.gates import measurements
+from pruneguard.gates.catalogue import Catalogue, absent, foreign_gates, foreign_scales, package
 from pruneguard.gates.gate import Gate, no_evidence
 from pruneguard.gates.limits import LIMITS
-from pruneguard.gates.measurements import MEASUREMENTS
+from pruneguard.gates.measurements import Scale
 from pruneguard.gates.paired import PAIRED
 from pruneguard.policy import Policy, Rule, Subject
 from pruneguard.verdict import Finding, Outcome, Verdict
 
-GATES: Mapping[str, Gate] = MappingProxyType({gate.name: gate for gate in (*LIMITS, *PAIRED)})
+GATES: Catalogue[Gate] = Catalogue({gate.name: gate for gate in (*LIMITS, *PAIRED)}, foreign_gates)
+"""Every gate that a policy can name: ours, and those of installed packages as `package/gate`."""
+
+MEASUREMENTS: Catalogue[Scale] = Catalogue(measurements.MEASUREMENTS, foreign_scales)
+"""Every measurement that a policy can name: ours, and those of installed packages as `package/measurement`."""
 
 
 def judge(policy: Policy, evidence: Sequence[Evidence], *, candidate: str, twin: str, data: str) -> Verdict:
@@ -41,16 +46,16 @@ def objections(gate: str, measurement: str, parameters: Mapping[str, object]) ->
     kind = GATES.get(gate)
     scale = MEASUREMENTS.get(measurement)
     if kind is None:
-        yield "gate", f"unknown gate {gate!r}; {_nearest(gate, GATES)}"
+        yield "gate", f"unknown gate {gate!r}; {_nearest(gate, GATES.own)}"
     if scale is None:
-        yield "measurement", f"unknown measurement {measurement!r}; {_nearest(measurement, MEASUREMENTS)}"
+        yield "measurement", f"unknown measurement {measurement!r}; {_nearest(measurement, MEASUREMENTS.own)}"
     if kind is None:
         return
     yield from kind.objections(parameters)
     if scale is None:
         return
     if scale.kind is not kind.judges:
-        fitting = sorted(g.name for g in GATES.values() if g.judges is scale.kind)
+        fitting = sorted(g.name for g in GATES.own.values() if g.judges is scale.kind)
         yield "gate", f"gate {gate!r} cannot judge {measurement!r}; those that can are {fitting}"
     limit = parameters.get("limit")
     if isinstance(limit, int | float) and not scale.low <= limit <= scale.high:
@@ -58,19 +63,17 @@ def objections(gate: str, measurement: str, parameters: Mapping[str, object]) ->
         yield "limit", f"limit is {limit:g}; {measurement} lies in {ends}, so the rule would decide nothing"
 
 
-def explain() -> str:
-    """Every gate with its parameters, and every measurement, as text for a terminal."""
-    lines = ["Gates:"]
-    for gate in GATES.values():
-        lines += [f"  {gate.name}", f"      {gate.doc}"]
-        for parameter in gate.parameters:
-            default = "" if parameter.default is None else f" (default {parameter.default:g})"
-            lines.append(f"      {parameter.name}: {parameter.doc}; {parameter.range}{default}")
-    lines.append("Measurements:")
-    for name, scale in MEASUREMENTS.items():
-        kind = f"{scale.low:g} to {scale.high:g}" if scale.kind is Estimate else "paired table"
-        lines.append(f"  {name} ({kind}): {scale.doc}")
-    return "\n".join(lines)
+def missing(policy: Policy) -> list[str]:
+    """What a policy needs of other packages and does not find here, with the reason: then nothing can be decided."""
+    asked = {("gate", rule.gate) for rule in policy.rules} | {
+        ("measurement", rule.measurement) for rule in policy.rules
+    }
+    known: Mapping[str, Mapping[str, object]] = {"gate": GATES, "measurement": MEASUREMENTS}
+    return [
+        f"{kind} {name!r}: {absent(name)}"
+        for kind, name in sorted(asked)
+        if package(name) is not None and name not in known[kind]
+    ]
 
 
 def _finding(rule: Rule, fitting: Sequence[Evidence], others: Sequence[tuple[str, Evidence]]) -> Finding:
@@ -122,5 +125,8 @@ def _mismatch(evidence: Evidence, *, candidate: str, twin: str, data: str) -> st
 
 
 def _nearest(name: str, known: Mapping[str, object]) -> str:
+    """What to write instead. Of ours alone: a finding says the same wherever it is made again."""
+    if package(name) is not None:
+        return absent(name)
     close = difflib.get_close_matches(name, known, n=1)
-    return f"did you mean {close[0]!r}?" if close else f"known are {sorted(known)}"
+    return f"did you mean {close[0]!r}?" if close else f"known are {sorted(known)}, and package/name of other packages"

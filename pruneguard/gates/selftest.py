@@ -90,6 +90,8 @@ def _good(rule: Rule, policy: Policy) -> Measured:
     """Measurements that this rule, and every other about the same measurement, should let pass."""
     if (gate := GATES.get(rule.gate)) is None:
         return {}
+    if gate.trial is not None:
+        return dict(gate.trial(rule.measurement, rule.parameters)[0])
     if gate.judges is PairedTable:
         own = [r.parameters for r in policy.rules if r.measurement == rule.measurement]
         margin = min((p["margin"] for p in own if p.get("margin", 0) > 0), default=1.0)
@@ -122,10 +124,13 @@ def _seeds(rule: Rule, good: Mapping[str, Measurement]) -> Iterator[tuple[str, l
     yield "on an older data snapshot", [Evidence(CANDIDATE, TWIN, OTHER, own), Evidence(OTHER, None, OTHER, own)]
     yield "of the twin, given as the candidate's", [Evidence(TWIN, TWIN, DATA, own)]
     yield "measured twice, differently", _documents(own) + _documents({n: _nudged(m) for n, m in own.items()})
-    if rule.gate not in GATES:
+    if (gate := GATES.get(rule.gate)) is None:
+        return
+    if gate.trial is not None:
+        yield "that its package calls bad", _documents({**own, **gate.trial(rule.measurement, rule.parameters)[1]})
         return
     wrong = _wrong_slices if rule.gate == "slices_non_inferior" else _wrong_tables
-    bad = _wrong_numbers(rule) if GATES[rule.gate].judges is Estimate else wrong(rule)
+    bad = _wrong_numbers(rule) if gate.judges is Estimate else wrong(rule)
     for seeded, changed in bad:
         yield seeded, _documents({**own, **changed})
 
