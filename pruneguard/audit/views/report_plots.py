@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Sequence
+from dataclasses import dataclass
 from datetime import datetime
 
 from pruneguard.audit.controls import Row, State, moment
@@ -88,16 +89,45 @@ def timeline(spans: Sequence[Span], courses: Sequence[Course], *, begin: str, at
 def gates(course: Course) -> Markup:
     """Each paired comparison of candidate and twin, with its interval and the margin of its rule."""
     rules = course.policy.rules if course.policy is not None else ()
-    drawn = [
-        (rule, finding, table)
-        for rule in rules
-        if rule.gate == "non_inferior" and isinstance(table := course.measured.get(rule.measurement), PairedTable)
-        if _counts(table) and (finding := _finding(course, rule)) is not None
-    ]
+    return margins(
+        [
+            Difference(rule.name, rule.measurement, table, _alpha(rule), rule.parameters["margin"], finding.outcome)
+            for rule in rules
+            if rule.gate == "non_inferior" and isinstance(table := course.measured.get(rule.measurement), PairedTable)
+            if _counts(table) and (finding := _finding(course, rule)) is not None
+        ],
+        title=f"Version {course.number} against its dense twin, in points of accuracy on the same rows",
+    )
+
+
+@dataclass(frozen=True, slots=True)
+class Difference:
+    """A candidate against its twin on the same rows, and what a rule made of it; the table has rows."""
+
+    rule: str
+    measurement: str
+    table: PairedTable
+    alpha: float
+    margin: float
+    outcome: Outcome
+
+
+MARGINS = (
+    "A dot is the difference on the rows that decided, the line its interval at the rule's level (Tango's score). "
+    "Dashed: the margin that the policy allows; the whole line has to lie to the right of it. "
+    "Green passed, red failed, amber is underpowered or waived."
+)
+
+
+def margins(drawn: Sequence[Difference], *, title: str, words: str = MARGINS, shared: bool = False) -> Markup:
+    """A figure of differences, each with its interval and its margin; nothing where there are none.
+
+    Where they have one margin in common, `shared` names it once, below them.
+    """
     if not drawn:
         return Markup()
-    worst = max(max(rule.parameters["margin"], -tango_lower(t, alpha=_alpha(rule))) for rule, _, t in drawn)
-    best = max(0.0, *(tango_upper(t, alpha=_alpha(rule)) for rule, _, t in drawn))
+    worst = max(max(each.margin, -tango_lower(each.table, alpha=each.alpha)) for each in drawn)
+    best = max(0.0, *(tango_upper(each.table, alpha=each.alpha) for each in drawn))
     low, high, left = -worst * 1.15, max(best * 1.15, worst * 0.25), 230
     inner, height = WIDTH - left - RIGHT, 26 * len(drawn) + 34
 
@@ -106,28 +136,27 @@ def gates(course: Course) -> Markup:
 
     bottom = height - 26
     parts = [line("zero", x(0), 4, x(0), bottom), tag("text", "twin", x=x(0), y=height - 10, text_anchor="middle")]
-    for place, (rule, finding, table) in enumerate(drawn):
-        y, alpha, margin = 18 + 26 * place, _alpha(rule), rule.parameters["margin"]
-        lower, upper = tango_lower(table, alpha=alpha), tango_upper(table, alpha=alpha)
+    for place, each in enumerate(drawn):
+        y, table, margin = 18 + 26 * place, each.table, each.margin
+        lower, upper = tango_lower(table, alpha=each.alpha), tango_upper(table, alpha=each.alpha)
         said = (
-            f"{rule.name}: {100 * table.difference:+.2f} points, {100 * lower:+.2f} to {100 * upper:+.2f}, n {table.n}"
+            f"{each.rule}: {100 * table.difference:+.2f} points, {100 * lower:+.2f} to {100 * upper:+.2f}, n {table.n}"
         )
-        kind = OUTCOMES[finding.outcome]
+        kind = OUTCOMES[each.outcome]
         parts += [
-            tag("text", rule.measurement.removesuffix(".paired"), x=0, y=y + 4),
+            tag("text", each.measurement.removesuffix(".paired"), x=0, y=y + 4),
             line("bar", x(lower), y, x(upper), y),
             line("limit", x(-margin), y - 10, x(-margin), y + 10),
             tag("circle", tag("title", said), cx=x(table.difference), cy=y, r=4.5, class_=f"dot {kind}"),
-            tag("text", f"{100 * -margin:g}", x=x(-margin) - 4, y=y + 4, text_anchor="end", class_="soft"),
+            *([] if shared else [_limit(margin, x(-margin) - 4, y + 4, "end")]),
         ]
-    return figure(
-        joined(parts),
-        height,
-        f"Version {course.number} against its dense twin, in points of accuracy on the same rows",
-        "A dot is the difference on the rows that decided, the line its interval at the rule's level (Tango's score). "
-        "Dashed: the margin that the policy allows; the whole line has to lie to the right of it. "
-        "Green passed, red failed, amber is underpowered or waived.",
-    )
+    if shared:
+        parts.append(_limit(drawn[0].margin, x(-drawn[0].margin), height - 10, "middle"))
+    return figure(joined(parts), height, title, words)
+
+
+def _limit(margin: float, x: float, y: float, anchor: str) -> Markup:
+    return tag("text", f"{100 * -margin:g}", x=x, y=y, text_anchor=anchor, class_="soft")
 
 
 def accuracies(course: Course) -> str:
