@@ -18,8 +18,7 @@ import numpy as np
 import numpy.typing as npt
 
 from pruneguard.evaluation.contender import Pair
-from pruneguard.evaluation.estimates import difference, share, unknown
-from pruneguard.evaluation.generalisation import minus
+from pruneguard.evaluation.estimates import difference, minus, share, unknown
 from pruneguard.evaluation.quality import ALPHA, paired
 from pruneguard.evaluation.sessions import probabilities
 from pruneguard.evidence import Estimate, Measurement

@@ -6,7 +6,7 @@ import pytest
 
 from pruneguard.evaluation import generalisation
 from pruneguard.evaluation.contender import Pair
-from pruneguard.evaluation.generalisation import minus
+from pruneguard.evaluation.estimates import difference, minus
 from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.evidence import Estimate
 from pruneguard.workload import Split
@@ -84,8 +84,6 @@ def test_the_interval_of_the_increase_covers_the_truth_as_often_as_it_says():
 
     hits = 0
     for _ in range(300):
-        estimate = minus(
-            generalisation._difference(table(300, 0.99, 0.97)), generalisation._difference(table(300, 0.9, 0.93))
-        )
+        estimate = minus(difference(table(300, 0.99, 0.97), alpha=0.05), difference(table(300, 0.9, 0.93), alpha=0.05))
         hits += estimate.low <= 0.05 <= estimate.high
     assert hits / 300 >= 0.92
