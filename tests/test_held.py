@@ -126,7 +126,8 @@ def test_many_at_once_end_with_the_largest(shelf: Shelf) -> None:
     """Two processes keep ever larger checkpoints; a smaller one that comes late is refused, never kept."""
     context = multiprocessing.get_context("spawn")
     with context.Pool(2) as pool:
-        refused = pool.starmap(_keep_many, [(shelf.folder, start) for start in (1, 2)])
+        # A child that cannot start is started again and again: without a limit the test would never end.
+        refused = pool.starmap_async(_keep_many, [(shelf.folder, start) for start in (1, 2)]).get(timeout=120)
     assert size_of(shelf) == 100
     assert sum(refused) < 100
     assert [path.suffix for path in sorted(shelf.folder.iterdir())] == [".json", ".lock"]

@@ -71,10 +71,7 @@ def test_error_rates_become_two_rows_and_the_powers(monkeypatch: pytest.MonkeyPa
     few = [s for s in margins.scenes() if "n 300, discordance" in s.words or "slices of 100" in s.words]
     monkeypatch.setattr(margins, "scenes", lambda: iter(few))
     rows: list[Row] = list(gates.error_rates(quick=True, progress=quiet))
-    assert [row.name.partition(":")[0] for row in rows] == [
-        "false_pass_at_margin",
-        "slices_false_refusal_at_margin",
-        "power",
-        "power",
-    ]
+    names = [row.name.partition(":")[0] for row in rows]
+    assert names[:2] == ["false_pass_at_margin", "slices_false_refusal_at_margin"]
+    assert set(names[2:]) == {"power"}
     assert all(0 <= row.low <= row.value <= row.high <= 1 for row in rows)
