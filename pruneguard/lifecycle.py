@@ -112,7 +112,10 @@ def begin(
     interrupted = (
         r
         for r in state.runs.values()
-        if r.manifest == manifest.digest and r.outcome is None and _of_data(ledger, r.id, snapshot.digest)
+        if r.manifest == manifest.digest
+        and r.outcome is None
+        and _of_data(ledger, r.id, snapshot.digest)
+        and _of_policy(ledger, r.id, policy.digest)
     )
     if (run := next(interrupted, None)) is None:
         number = 1 + sum(r.model == manifest.model for r in state.runs.values())
@@ -303,6 +306,12 @@ def _of_data(ledger: Ledger, run: str, digest: str) -> bool:
     """Whether a run has admitted these rows, or none yet: a run never goes on with other data than it began with."""
     admitted = _event(ledger, run, "admit")
     return admitted is None or admitted.refs["data"] == digest
+
+
+def _of_policy(ledger: Ledger, run: str, digest: str) -> bool:
+    """Whether a run judges by this policy, or by none yet: a policy that it extends may have changed since it began."""
+    tried = _event(ledger, run, "self-test")
+    return tried is None or tried.refs["policy"] == digest
 
 
 def record(job: Job, step: str, type_: str, *, refs: dict[str, Any] | None = None, **data: Any) -> Recorded:

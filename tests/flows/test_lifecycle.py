@@ -249,6 +249,16 @@ def test_the_sparsest_that_passes_is_chosen_and_none_when_none_does(bench: Bench
     assert attempts.choose(job, [refused]) is None
 
 
+def test_a_run_does_not_go_on_under_another_policy_than_it_began_with(bench: Bench) -> None:
+    bench.adopt()
+    job = bench.begin()
+    lifecycle.try_gates(job)
+    assert bench.begin().run == job.run
+    bench.policy = replace(bench.policy, name="another")  # as when a policy that it extends has changed
+    bench.adopt()
+    assert bench.begin().run != job.run
+
+
 def test_it_is_told_how_many_runs_looked_at_the_release_rows_before(bench: Bench) -> None:
     bench.adopt()
     job = bench.begin()
