@@ -1,9 +1,11 @@
 """What a search tells people: every candidate tried, whether it passed, and why."""
 
 from collections.abc import Sequence
+from dataclasses import asdict
 from typing import Any
 
 from pruneguard.attempts import Attempt, choose, nearest, result
+from pruneguard.evaluation.potential import Potential, potentials
 from pruneguard.evidence import Estimate, Evidence, PairedTable
 from pruneguard.gates.assurance import ENOUGH
 from pruneguard.lifecycle import Job
@@ -34,10 +36,11 @@ def page(job: Job, attempts: Sequence[Attempt]) -> bytes:
     objective = OBJECTIVES[job.manifest.objective]
     chosen = choose(job, attempts)
     best = f"Chosen: {chosen.trial.words}." if chosen else "No candidate passed."
+    told = f"Run {job.run}, on the gate split. {best} Shares are of the dense twin's."
     return candidates_page(
         shown(job, attempts),
         title=f"{job.manifest.model}: {len(attempts)} candidates under policy {job.policy.name} {job.policy.version}",
-        words=f"Run {job.run}, on the gate split. {best} Shares are of the dense twin's.",
+        words=" ".join([told, *_potential(job, attempts)]),
         objective=objective,
         accuracy="accuracy minus the twin's",
         margin=_margin(job.policy),
@@ -53,6 +56,7 @@ def outline(job: Job, attempts: Sequence[Attempt]) -> dict[str, Any]:
         "objective": job.manifest.objective.value,
         "chosen": None if chosen is None or chosen.candidate is None else _trial(chosen),
         "nearest": None if chosen is not None or near is None else _trial(near),
+        "potential": {name: asdict(found) for name, found in _potentials(job, attempts).items()},
         "full_evaluations": sum(result(job, tried).full for tried in attempts),
         "candidates": [
             {**_trial(tried), "outcome": each.outcome.value, "objective": each.objective, "why": each.reason}
@@ -91,6 +95,23 @@ def right(evidence: Evidence) -> str:
     """The candidate's accuracy, where it was measured, for people to read."""
     measured = evidence.get("quality.accuracy")
     return f"{100 * measured.value:.1f} % right" if isinstance(measured, Estimate) else "accuracy not measured"
+
+
+def _potentials(job: Job, attempts: Sequence[Attempt]) -> dict[str, Potential]:
+    """How much may go within the policy's margin on clean rows, by what is measured: clean rows and each damage."""
+    margin = _margin(job.policy)
+    if margin is None:
+        return {}
+    sizes = ((tried.evidence, tried.evidence.get("efficiency.nonzero_ratio")) for tried in attempts if tried.evidence)
+    gone = ((1 - size.value, evidence.measurements) for evidence, size in sizes if isinstance(size, Estimate))
+    return potentials(gone, margin=-margin, alpha=_ALPHA)
+
+
+def _potential(job: Job, attempts: Sequence[Attempt]) -> list[str]:
+    """The same in a sentence; none where a single candidate was measured."""
+    known = {name: each.shown for name, each in _potentials(job, attempts).items() if each.candidates > 1}
+    told = ", ".join(f"{name} {share:.0%}" for name, share in known.items())
+    return [f"Weights that may go before more than the margin on clean rows is lost: {told}."] if told else []
 
 
 def _trial(tried: Attempt) -> dict[str, Any]:

@@ -62,12 +62,6 @@ def paired(candidate_right: npt.NDArray[np.bool_], twin_right: npt.NDArray[np.bo
     )
 
 
-def paired_answers(logits: tuple[Floats, Floats], y: Integers) -> PairedTable:
-    """The 2x2 table of two models' logits (candidate first) on rows with the labels `y`."""
-    candidate, twin = logits
-    return paired(predictions(candidate) == y, predictions(twin) == y)
-
-
 def slices(split: Split) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
     """`column=value` and the mask of its rows, for the label (column `class`) and every slice column."""
     columns = {**split.slices, "class": split.y}

@@ -295,7 +295,12 @@ def test_a_candidate_on_the_edge_is_doubtful_and_taken_only_where_none_is_sure(b
         == "doubtful: a chance of 55 % to pass again on other rows (quality.paired would fail first); 80 % is asked"
     )
     assert [each.outcome.value for each in searched.shown(job, [sure, edge])] == ["chosen", "doubtful"]
-    assert "pale disc" in searched.page(job, [sure, edge]).decode()
+    page = searched.page(job, [sure, edge]).decode()
+    assert "pale disc" in page
+    assert "Weights that may go before more than the margin" in page
+    found = searched.outline(job, [sure, edge])["potential"]["quality"]
+    gone = [1 - each.evidence.get("efficiency.nonzero_ratio").value for each in (sure, edge)]
+    assert (found["shown"], found["candidates"]) == (max(gone), 2)
 
 
 def test_a_pruned_version_of_another_model_is_where_a_candidate_starts(bench: Bench) -> None:
