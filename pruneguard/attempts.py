@@ -125,7 +125,7 @@ def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yards
         reason = "".join(filter(is_words, str(error)))[:REASON_MAX]
         mild = isinstance(error, TooMildError)
         record(job, f"{step}/fail", "attempt.failed", recipe=_said(job, trial), reason=reason, too_mild=mild)
-        return Attempt(trial, reason=str(error), too_mild=mild)
+        return Attempt(trial, reason=reason, too_mild=mild)
     evidence, verdict = judged(
         job,
         candidate,

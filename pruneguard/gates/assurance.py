@@ -22,6 +22,7 @@ _NORMAL = NormalDist()
 _END = _NORMAL.inv_cdf(0.975)
 """Standard errors between a value and either end of its interval: intervals are 95 %."""
 
+_TIMED = "efficiency."
 _HALVINGS = 12
 _LEAST, _MOST = 0.001, 0.999
 
@@ -49,15 +50,17 @@ def assurance(policy: Policy, measured: Mapping[str, Measurement], *, rows: floa
     """What to expect of a candidate on the release rows, from what was measured of it on the gate rows.
 
     `rows` is how many release rows there are for each gate row; more than one is taken as one, for attacks are
-    measured on a fixed number. What has no interval (sizes, deviations) does not depend on the rows and is taken as it
-    is.
+    measured on a fixed number. What is timed is timed as often again, however many rows there are. What has no interval
+    (sizes, deviations) is taken as it is.
     """
-    share = min(rows, 1.0)
+
+    def share(name: str) -> float:
+        return 1.0 if name.startswith(_TIMED) else min(rows, 1.0)
 
     def failing(chance: float) -> str | None:
         """The rule that fails if everything turns out so badly that it is worse with a probability of 1 - `chance`."""
         z = _NORMAL.inv_cdf(chance)
-        worse = ({name: _moved(each, z, up, share) for name, each in measured.items()} for up in (True, False))
+        worse = ({name: _moved(each, z, up, share(name)) for name, each in measured.items()} for up in (True, False))
         return next((rule for each in worse if (rule := certain_failure(policy, each)) is not None), None)
 
     low, high = _LEAST, _MOST

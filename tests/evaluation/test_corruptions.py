@@ -84,10 +84,10 @@ def test_another_seed_is_another_damage_where_chance_has_a_part(kind, family, sn
     assert (one == two).all() == (family in certain)
 
 
-@pytest.mark.parametrize(("kind", "family"), FAMILIES)
+@pytest.mark.parametrize(
+    ("kind", "family"), [each for each in FAMILIES if each[1] not in ("shuffled_values", "second_text")]
+)
 def test_no_row_is_damaged_by_the_value_of_another_that_is_not_a_number(kind, family, snapshots):
-    if family in ("shuffled_values", "second_text"):
-        pytest.skip("takes from other rows")
     domain, x = Domain.of(snapshots[kind]), snapshots[kind].gate.x[:20].copy()
     whole = corruptions.corrupt(x, domain, family=family, severity=4, seed=0)
     x[7] = np.nan

@@ -54,6 +54,14 @@ def test_fewer_rows_let_less_pass_and_more_are_taken_for_as_many():
     assert chances[0] < chances[1] == chances[2]
 
 
+def test_what_is_timed_does_not_hang_on_the_number_of_rows():
+    quick = rule("at_most", "efficiency.latency_ratio", limit=1.0)
+    measured = {"efficiency.latency_ratio": Estimate(0.99, 0.97, 1.01, 200)}
+    chances = [assurance(policy(quick), measured, rows=rows).chance for rows in (0.2, 1.0)]
+    assert chances[0] == chances[1]
+    assert 0.7 < chances[0] < 0.8
+
+
 def test_the_rule_with_the_least_chance_counts():
     measured = {"quality.paired": table(40, 3), "quality.divergence": Estimate(0.09, 0.082, 0.099, 5000)}
     said = assurance(policy(PAIRED, DRIFT), measured)

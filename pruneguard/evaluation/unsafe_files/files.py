@@ -90,6 +90,7 @@ def _archive(content: bytes, name: str, *, depth: int) -> Iterator[Threat]:
                     yield Threat(f"{name}/{path}", f"lies there {times} times; loaders differ in which they take")
             for member in members:
                 yield from _member(archive, member, name, depth=depth)
+    # All that zipfile raises of a broken, locked or oddly packed archive: told as a threat, never passed over.
     except (zipfile.BadZipFile, EOFError, NotImplementedError, OSError, RuntimeError, ValueError) as error:
         yield Threat(name, f"does not unpack: {error}; loaders may be less strict")
 
