@@ -2,9 +2,10 @@
 
 import os
 import shutil
+import sys
 import tempfile
 import uuid
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -36,6 +37,14 @@ def pytest_unconfigure(config: pytest.Config) -> None:
 def own_memory(request: pytest.FixtureRequest, monkeypatch: pytest.MonkeyPatch) -> None:
     """No test has seen the checkpoints of another: ledgers of tests share keys, and are forks of each other."""
     monkeypatch.setenv("XDG_STATE_HOME", f"{request.config.stash[HOME]}/state-{uuid.uuid4()}")
+
+
+@pytest.fixture(autouse=True)
+def own_main() -> Iterator[None]:
+    """Streamlit's AppTest leaves its page as `__main__`, which a process that a later test spawns would then run."""
+    main = sys.modules["__main__"]
+    yield
+    sys.modules["__main__"] = main
 
 
 @pytest.fixture
