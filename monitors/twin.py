@@ -17,7 +17,7 @@ from monitors.decay import Fusion, RestartMixture
 from monitors.estimate import LossBound
 from monitors.sampling import WEIGHT_MAX, BlockSampler, Draw
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation.quality import divergence
+from pruneguard.evaluation.correctness.quality import divergence
 from pruneguard.evaluation.sessions import predictions, probabilities
 from pruneguard.evidence import Estimate, Evidence
 from pruneguard.workload import Floats

@@ -5,7 +5,7 @@ from pathlib import Path
 
 from policies.document import Draft
 from policies.explaining import rows_for
-from pruneguard.evaluation.quality import slices
+from pruneguard.evaluation.correctness.quality import slices
 from pruneguard.manifest import load_manifest
 from pruneguard.policy import Policy
 from pruneguard.workload import Snapshot, ask, load

@@ -5,7 +5,7 @@ from dataclasses import asdict
 from typing import Any
 
 from pruneguard.attempts import Attempt, choose, nearest, result
-from pruneguard.evaluation.potential import Potential, potentials
+from pruneguard.evaluation.correctness.potential import Potential, potentials
 from pruneguard.evidence import Estimate, Evidence, PairedTable
 from pruneguard.gates.assurance import ENOUGH
 from pruneguard.lifecycle import Job

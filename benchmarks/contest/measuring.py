@@ -8,8 +8,8 @@ import pyarrow
 from torch import nn
 
 from benchmarks.contest.dense import Dense
-from pruneguard.evaluation import latency
-from pruneguard.evaluation.macs import multiply_accumulates
+from pruneguard.evaluation.efficiency import latency
+from pruneguard.evaluation.efficiency.macs import multiply_accumulates
 from pruneguard.evaluation.sessions import Session, predictions
 from pruneguard.evidence import PairedTable
 from pruneguard.pruning import weights

@@ -11,7 +11,7 @@ import numpy as np
 import numpy.typing as npt
 
 from benchmarks.peers import environments
-from pruneguard.evaluation import fairness
+from pruneguard.evaluation.fairness.groups import rates
 from pruneguard.workload import Integers
 
 PACKAGES = ("fairlearn==0.15.0",)
@@ -52,7 +52,7 @@ def compare(*, rows: int, groups: int, resamples: int, seed: int) -> Compared:
     answers = Answers.drawn(rows=rows, groups=groups, seed=seed)
     theirs, intervals = _fairlearn(answers, resamples=resamples, seed=seed)
     start = time.perf_counter()
-    ours = fairness.rates(answers.y, answers.predicted, answers.groups, resamples=resamples, seed=seed)
+    ours = rates(answers.y, answers.predicted, answers.groups, resamples=resamples, seed=seed)
     seconds = time.perf_counter() - start
     apart = []
     for name, (low, high) in intervals.items():

@@ -12,9 +12,11 @@ from statistics import NormalDist
 
 import numpy as np
 
-from pruneguard.evaluation import calibration, latency, quality
-from pruneguard.evaluation.detection import Ranking
+from pruneguard.evaluation.correctness import quality
+from pruneguard.evaluation.efficiency import latency
 from pruneguard.evaluation.estimates import share
+from pruneguard.evaluation.reliability import calibration
+from pruneguard.evaluation.reliability.detection import Ranking
 from pruneguard.evidence import Estimate, Measurement, PairedTable
 from pruneguard.gates import GATES
 from pruneguard.statistics import betting_upper, clopper_pearson, rows_needed

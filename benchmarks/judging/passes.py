@@ -11,9 +11,9 @@ from torch import nn
 
 from benchmarks.contest.dense import EXAMPLES
 from pruneguard import canonical
-from pruneguard.evaluation import attacks
 from pruneguard.evaluation.contender import Contender
 from pruneguard.evaluation.evaluate import evaluate
+from pruneguard.evaluation.security import attacks
 from pruneguard.evaluation.sessions import Session
 from pruneguard.evidence import Measurement
 from pruneguard.pruning.export import to_onnx

@@ -12,9 +12,9 @@ import numpy as np
 from benchmarks.peers import environments
 from benchmarks.peers.peer import Unable
 from pruneguard.drill.bench import Bench
-from pruneguard.evaluation.attacks import EPSILON, STEPS, fgsm, pgd
-from pruneguard.evaluation.attacks.whitebox import Attack
 from pruneguard.evaluation.domain import Domain
+from pruneguard.evaluation.security.attacks import EPSILON, STEPS, fgsm, pgd
+from pruneguard.evaluation.security.attacks.whitebox import Attack
 from pruneguard.evaluation.sessions import Session, predictions
 from pruneguard.pruning import weights
 from pruneguard.workload import Floats, Split

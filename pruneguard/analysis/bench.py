@@ -12,7 +12,7 @@ from torch import nn
 from pruneguard import pruning
 from pruneguard.analysis.subject import Subject
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation.macs import multiply_accumulates
+from pruneguard.evaluation.efficiency.macs import multiply_accumulates
 from pruneguard.pruning import masks, recomputing, regimes
 from pruneguard.pruning.recipe import Recipe
 from pruneguard.pruning.shop import Shop, right

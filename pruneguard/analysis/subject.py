@@ -16,8 +16,9 @@ from torch import nn
 
 from pruneguard import canonical, home, pruning
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import data_quality, quality
+from pruneguard.evaluation import data_quality
 from pruneguard.evaluation.contender import Contender
+from pruneguard.evaluation.correctness import quality
 from pruneguard.evidence import PairedTable
 from pruneguard.lifecycle import Twin, trained
 from pruneguard.manifest import Manifest

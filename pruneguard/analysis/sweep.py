@@ -13,8 +13,8 @@ from pruneguard import canonical, pruning
 from pruneguard.analysis.front import front
 from pruneguard.analysis.subject import Subject, difference_document, interval, require_count, require_ratios
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import latency
 from pruneguard.evaluation.contender import Contender
+from pruneguard.evaluation.efficiency import latency
 from pruneguard.evaluation.evaluate import Yardstick, evaluate
 from pruneguard.evidence import Estimate, Evidence, PairedTable
 from pruneguard.pruning import deploying

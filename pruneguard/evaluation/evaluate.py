@@ -6,66 +6,28 @@ rows, to damaged rows, to attacks. A search asks only for what its policy judges
 """
 
 import platform
-from collections.abc import Callable, Collection, Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from functools import cached_property, partial
+from collections.abc import Callable, Collection, Iterator, Sequence
+from dataclasses import replace
+from functools import partial
 from importlib.metadata import version
-from typing import TypeAlias
 
-from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import (
-    attacks,
-    attribution,
-    backdoor,
-    calibration,
-    corruptions,
-    cost,
-    fairness,
-    footprint,
-    found,
-    generalisation,
-    inversion,
-    latency,
-    membership,
-    memory,
-    ood,
-    quality,
-    unsafe_files,
-)
-from pruneguard.evaluation.contender import Contender, Pair
-from pruneguard.evaluation.domain import Domain
+from pruneguard.evaluation import attribution, corruptions
+from pruneguard.evaluation.case import Case
+from pruneguard.evaluation.contender import Contender
+from pruneguard.evaluation.correctness import found, generalisation, quality
+from pruneguard.evaluation.efficiency import cost, footprint, latency, memory
+from pruneguard.evaluation.fairness import groups
+from pruneguard.evaluation.family import Family, Measured
 from pruneguard.evaluation.plugins import families as foreign
 from pruneguard.evaluation.plugins import versions
-from pruneguard.evaluation.sessions import NO_ANSWER, predictions
+from pruneguard.evaluation.reliability import calibration, ood
+from pruneguard.evaluation.security import attacks, backdoor, inversion, membership, unsafe_files
 from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.evidence import Evidence, Measurement
 from pruneguard.reporting import Progress
-from pruneguard.workload import Floats, Snapshot, Split
+from pruneguard.workload import Snapshot
 
 __all__ = ["Contender", "Yardstick", "efficiency", "evaluate"]
-
-Measured: TypeAlias = Mapping[str, Measurement]
-
-ALWAYS = ("efficiency", "quality")
-"""Families that are measured whether a policy asks or not: the monitor, the cards and people read them."""
-
-
-@dataclass(frozen=True, slots=True, eq=False)
-class Family:
-    """Measurements that are made together: `name` and whatever is named below it. `lacks` says why there are none.
-
-    One that is `on_demand` costs more than the others together, and is made only where it is asked for by name.
-    """
-
-    name: str
-    measure: Callable[[], Measured]
-    lacks: Callable[[], str | None] = lambda: None
-    on_demand: bool = False
-
-    def asked(self, wanted: Collection[str], *, all_else: bool) -> bool:
-        below = f"{self.name}."
-        named = any(each == self.name or each.startswith(below) for each in wanted)
-        return named or self.name in ALWAYS or (all_else and not self.on_demand)
 
 
 def evaluate(
@@ -93,7 +55,7 @@ def evaluate(
     artefact does not load or does not fit the data, or when a twin other than the candidate itself cannot answer:
     then there is no yardstick.
     """
-    case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=yardstick)
+    case = Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=yardstick)
     families = (*_structure(case), *_answers(case), *_damage(case), *foreign(case))
     return _walk(case, families, wanted, stop, progress, all_else=all_else)
 
@@ -114,75 +76,13 @@ def efficiency(
 
     Everything else is as in `evaluate`.
     """
-    case = _Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=None)
+    case = Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=None)
     trained = (*_answers(case), *_damage(case), *foreign(case))
     later = (replace(each, lacks=lambda: "not trained yet") for each in trained)
     return _walk(case, (*_structure(case), *later), wanted, stop, progress, all_else=all_else)
 
 
-@dataclass(eq=False)
-class _Case:
-    """What is compared, on which rows; computed when a family needs it first."""
-
-    pair: Pair
-    snapshot: Snapshot
-    split: str
-    seed: int
-
-    @classmethod
-    def of(
-        cls,
-        candidate: Contender,
-        twin: Contender,
-        snapshot: Snapshot,
-        *,
-        split: str,
-        seed: int,
-        yardstick: Yardstick | None,
-    ) -> "_Case":
-        if split not in snapshot.splits:
-            raise InvalidInputError(f"there is no split {split!r}; expected one of {sorted(snapshot.splits)}")
-        pair = Pair.load(candidate, twin, classes=snapshot.classes, yardstick=yardstick)
-        case = cls(pair, snapshot, split, seed)
-        pair.logits(case.rows.x[:1])  # artefacts for other rows are refused here, in words
-        return case
-
-    @property
-    def rows(self) -> Split:
-        return self.snapshot.splits[self.split]
-
-    @cached_property
-    def domain(self) -> Domain:
-        return Domain.of(self.snapshot)
-
-    @cached_property
-    def damage(self) -> corruptions.Suite:
-        return corruptions.Suite(self.pair, self.rows, self.domain, self.seed)
-
-    @cached_property
-    def logits(self) -> tuple[Floats, Floats]:
-        """Both answers to all rows, the candidate's first."""
-        logits = self.pair.logits(self.rows.x)
-        _require_yardstick(self.pair, logits[1])
-        return logits
-
-    @property
-    def networkless(self) -> str | None:
-        """Why nothing can be measured that takes a network; None where both have theirs."""
-        missing = any(each.network is None for each in (self.pair.candidate, self.pair.twin))
-        return "takes the network, and there is only its file" if missing else None
-
-    @property
-    def untrained(self) -> str | None:
-        """Why nothing can be measured that takes training rows; None where there are some."""
-        return None if len(self.snapshot.train) else "takes training rows, and the data have none"
-
-    @cached_property
-    def siege(self) -> attacks.Siege:
-        return attacks.Siege.of(self.pair, self.rows, self.domain, seed=self.seed)
-
-
-def _structure(case: _Case) -> Iterator[Family]:
+def _structure(case: Case) -> Iterator[Family]:
     x = case.rows.x
     yield Family("efficiency", partial(footprint.measure, case.pair, x))
     for name in latency.BATCHES:
@@ -191,7 +91,7 @@ def _structure(case: _Case) -> Iterator[Family]:
     yield Family("efficiency.memory", partial(memory.measure, case.pair, x), lacks=memory.lacks, on_demand=True)
 
 
-def _answers(case: _Case) -> Iterator[Family]:
+def _answers(case: Case) -> Iterator[Family]:
     rows, train, outliers, seed = case.rows, case.snapshot.train, case.snapshot.outliers, case.seed
     none = outliers is None or not len(outliers)
     yield Family("quality", lambda: quality.measure(*case.logits, rows, seed=seed))
@@ -206,7 +106,7 @@ def _answers(case: _Case) -> Iterator[Family]:
     protected = case.snapshot.protected
     yield Family(
         "fairness",
-        lambda: fairness.measure(*case.logits, rows, protected=protected, seed=seed),
+        lambda: groups.measure(*case.logits, rows, protected=protected, seed=seed),
         lacks=lambda: None if protected else "the data name no protected columns",
     )
     yield Family(
@@ -226,7 +126,7 @@ def _answers(case: _Case) -> Iterator[Family]:
     )
 
 
-def _damage(case: _Case) -> Iterator[Family]:
+def _damage(case: Case) -> Iterator[Family]:
     for family in corruptions.families(case.domain):
         yield Family(
             f"robustness.{family}",
@@ -265,7 +165,7 @@ def _damage(case: _Case) -> Iterator[Family]:
 
 
 def _walk(
-    case: _Case,
+    case: Case,
     families: Sequence[Family],
     wanted: Collection[str],
     stop: Callable[[Measured], bool] | None,
@@ -294,16 +194,7 @@ def _walk(
     return Evidence(case.pair.candidate.digest, case.pair.twin.digest, case.snapshot.digest, measurements, context)
 
 
-def _require_yardstick(pair: Pair, logits: Floats) -> None:
-    silent = int((predictions(logits) == NO_ANSWER).sum())
-    if silent and not pair.same:
-        raise InvalidInputError(
-            f"the twin {pair.twin.digest} gives logits that are not finite on {silent} of {len(logits)} rows; "
-            "nothing can be compared with it; train it again"
-        )
-
-
-def _context(case: _Case) -> dict[str, str]:
+def _context(case: Case) -> dict[str, str]:
     return {
         "split": case.split,
         "seed": str(case.seed),

@@ -3,15 +3,14 @@
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import replace
 from functools import partial
-from typing import TYPE_CHECKING, Any, Protocol, TypeVar
+from typing import Protocol, TypeVar
 
 from pruneguard.errors import InvalidInputError, PruneGuardError
+from pruneguard.evaluation.case import Case
+from pruneguard.evaluation.family import Family
 from pruneguard.evidence import Estimate, Measurement, PairedTable
 from pruneguard.gates.catalogue import EVIDENCE_GROUP, entries, foreign_scales
 from pruneguard.gates.measurements import Scale
-
-if TYPE_CHECKING:
-    from pruneguard.evaluation.evaluate import Family
 
 Value = TypeVar("Value")
 
@@ -19,17 +18,16 @@ Value = TypeVar("Value")
 class EvidenceSource(Protocol):
     """What an entry point of `pruneguard.evidence` names: which measurements there are, and how they are made.
 
-    `families` takes what is compared and on which rows, as `evaluate` holds it: `pair`, `rows`, `snapshot`, `seed`,
-    `domain`, `logits`. Names are the package's own, without its name before them. What is heavy to import belongs
+    Names are the package's own, without its name before them. What is heavy to import belongs
     inside `families`: a verifier reads the scales alone.
     """
 
     scales: Mapping[str, Scale]
 
-    def families(self, case: Any) -> "Iterable[Family]": ...
+    def families(self, case: Case) -> Iterable[Family]: ...
 
 
-def families(case: Any) -> "list[Family]":
+def families(case: Case) -> list[Family]:
     """What other packages measure of a case, named after them: to be made last, after everything of our own.
 
     Raises UnavailableError for a package that breaks its promise; InvalidInputError, then or when a family is measured,
@@ -48,11 +46,11 @@ def versions() -> dict[str, str]:
     return {f"package {package}": str(entry.dist and entry.dist.version) for entry, package in entries(EVIDENCE_GROUP)}
 
 
-def _listed(source: EvidenceSource, case: Any) -> "list[Family]":
+def _listed(source: EvidenceSource, case: Case) -> list[Family]:
     return list(source.families(case))
 
 
-def _named(family: "Family", package: str) -> "Family":
+def _named(family: Family, package: str) -> Family:
     name = f"{package}/{family.name}"
 
     def measure() -> dict[str, Measurement]:

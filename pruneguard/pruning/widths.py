@@ -14,7 +14,7 @@ import numpy as np
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import latency
+from pruneguard.evaluation.efficiency import latency
 from pruneguard.evaluation.sessions import Session
 from pruneguard.pruning import export, parts, surgery
 from pruneguard.pruning.budgets import Ladder, ladders, leaving

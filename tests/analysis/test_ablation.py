@@ -8,7 +8,7 @@ from torch import nn
 from pruneguard.analysis import ablation
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation.contender import Contender
-from pruneguard.evaluation.quality import paired
+from pruneguard.evaluation.correctness.quality import paired
 from pruneguard.lifecycle import Twin
 from pruneguard.pruning.recipe import recipe, step
 from pruneguard.pruning.shop import right

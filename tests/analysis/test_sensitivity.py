@@ -6,7 +6,7 @@ import torch
 from pruneguard.analysis import sensitivity
 from pruneguard.analysis.sensitivity import Cut, Layer
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation.quality import paired
+from pruneguard.evaluation.correctness.quality import paired
 from pruneguard.evidence import PairedTable
 from pruneguard.pruning.recipe import recipe, step
 from pruneguard.pruning.shop import right

@@ -4,8 +4,8 @@ import numpy as np
 
 from policies.document import load_policy
 from pruneguard.drill import digits
+from pruneguard.evaluation.correctness.quality import slices
 from pruneguard.evaluation.data_quality import require_usable
-from pruneguard.evaluation.quality import slices
 from pruneguard.statistics import rows_needed
 
 SNAPSHOT = digits.snapshot()

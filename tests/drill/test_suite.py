@@ -9,7 +9,7 @@ from pruneguard.drill import bench as benches
 from pruneguard.drill.bench import Bench
 from pruneguard.drill.faults import BACKDOOR, FAULTS, Fault, backdoor, trigger
 from pruneguard.drill.suite import CLEAN, artefact_test
-from pruneguard.evaluation import latency
+from pruneguard.evaluation.efficiency import latency
 from pruneguard.gates.exhibits import CLEAN_MIN, ArtefactTest
 
 STANDARD = load_policy("standard")

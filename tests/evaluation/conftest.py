@@ -7,8 +7,8 @@ from sklearn.datasets import load_digits
 from torch import nn
 
 from pruneguard import canonical
-from pruneguard.evaluation import latency
 from pruneguard.evaluation.contender import Contender, Pair
+from pruneguard.evaluation.efficiency import latency
 from pruneguard.pruning.export import to_onnx
 from pruneguard.workload import Snapshot, Split
 

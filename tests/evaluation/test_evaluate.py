@@ -7,15 +7,15 @@ import torch
 
 from pruneguard import canonical
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import latency
 from pruneguard.evaluation.corruptions import images, tables
+from pruneguard.evaluation.efficiency import latency
 from pruneguard.evaluation.evaluate import Contender, efficiency, evaluate
 from pruneguard.evidence import Estimate, Evidence, PairedTable
 from pruneguard.pruning import quantising
 from pruneguard.workload import Snapshot, Split
 from tests.evaluation.conftest import contender
+from tests.evaluation.security.test_whitebox import Tokens
 from tests.evaluation.small import linear, table
-from tests.evaluation.test_whitebox import Tokens
 
 NAMES = {
     "quality": (

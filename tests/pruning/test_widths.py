@@ -4,7 +4,7 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation import latency
+from pruneguard.evaluation.efficiency import latency
 from pruneguard.evaluation.sessions import Session
 from pruneguard.pruning import export, parts, surgery, weights, widths
 from pruneguard.pruning.group import Group, Part, Slice

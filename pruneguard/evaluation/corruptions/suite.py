@@ -8,10 +8,10 @@ from types import ModuleType
 import numpy as np
 
 from pruneguard.evaluation.contender import Pair
+from pruneguard.evaluation.correctness.quality import paired
 from pruneguard.evaluation.corruptions import images, tables, text
 from pruneguard.evaluation.corruptions.overall import Marks, excess_error, relative_error
 from pruneguard.evaluation.domain import Domain
-from pruneguard.evaluation.quality import paired
 from pruneguard.evaluation.sessions import predictions
 from pruneguard.evidence import Measurement
 from pruneguard.workload import Floats, Integers, Kind, Split

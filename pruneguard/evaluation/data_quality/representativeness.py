@@ -4,9 +4,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pruneguard.evaluation.data_quality.lens import SEED, Lens, drawn
-from pruneguard.evaluation.detection import Ranking
 from pruneguard.evaluation.domain import kind_of
 from pruneguard.evaluation.estimates import unknown
+from pruneguard.evaluation.reliability.detection import Ranking
 from pruneguard.evidence import Measurement
 from pruneguard.workload import Snapshot, Split
 

@@ -1,0 +1,1 @@
+"""What an answer costs: parameters, operations, time, memory, energy and money."""

@@ -1,0 +1,1 @@
+"""Whether a confidence can be believed, and whether rows of another kind are noticed."""
