@@ -258,7 +258,7 @@ class Book:
 
 READ = (
     *("people", "policies", "in_force", "pending", "waivers", "holds", "attachments", "self_tests", "violations"),
-    *("absent", "skipped", "keys"),
+    *("drills", "absent", "skipped", "keys"),
 )
 UNREAD = (*("makers", "causations", "signed", "told", "alarms", "commitments", "subjects", "erased", "kept", "marks"),)
 

@@ -157,6 +157,22 @@ def sentence(event: Event) -> str:
             return f"{about} approved: {data['reason']}"
         case "traffic.shifted":
             return f"{about} takes {percent(float(data['share']), 0)} of the traffic"
+        case "traffic.copied":
+            copies = data.get("share")
+            return (
+                f"{about} answers copies of {percent(float(copies), 0)} of the requests"
+                if copies
+                else f"{about} answers no copies"
+            )
+        case "traffic.diverted":
+            to = data.get("to")
+            return f"{f'version {to}' if to else 'nothing'} answers, whatever is live: {data['reason']}"
+        case "traffic.restored":
+            return f"what is live answers again: {data['reason']}"
+        case "release.held":
+            return f"{about} is held where it stands: {data['reason']}"
+        case "release.resumed":
+            return f"{about} may go on: {data['reason']}"
         case "release.rolled_back":
             return f"{about} rolled back to version {data['to']}: {data['reason']}"
         case "alarm.raised":
@@ -169,6 +185,9 @@ def sentence(event: Event) -> str:
             return f"failed, waived: {data['rule']} until {data['expires']}, {score}: {data['reason']}"
         case "gates.self_tested":
             return f"the gates refused {data['refused']} of {data['of']} pieces of bad evidence"
+        case "gates.drilled":
+            clean = f"{data['clean_passed']} of {data['clean_of']} clean ones passed"
+            return f"the gates refused {data['refused']} of {data['of']} artefacts made bad on purpose, {clean}"
         case "batch.sealed":
             return f"{count(data['rows'])} answered requests of {about} sealed"
         case "drift.reported":
@@ -195,6 +214,14 @@ def sentence(event: Event) -> str:
             return f"{count(len(data['commitments']))} value(s) of {data['person']} kept apart"
         case "subject.erased":
             return f"{count(len(data['commitments']))} value(s) erased, basis {data['basis']}"
+        case "token.issued":
+            models = "every model" if data["models"] == ["*"] else ", ".join(data["models"])
+            return f"{data['token']} of {data['holder']}: {', '.join(data['acts'])} on {models} until {data['expires']}"
+        case "token.revoked":
+            return f"{data['token']} counts no more: {data['reason']}"
+        case "access.denied":
+            told = ", ".join(f"{reason} {count(times)}" for reason, times in data["reasons"].items())
+            return f"{count(sum(data['reasons'].values()))} call(s) denied: {told}"
         case "policy.adopted":
             return f"policy {data['name']} version {data['version']}"
         case "run.started" | "run.finished":

@@ -14,6 +14,7 @@ from prefect import flow, task
 from prefect.cache_policies import NO_CACHE
 
 from flows.engine import engine
+from monitors.served import served
 from policies.document import load_policy
 from pruneguard import attempts, files, home, lifecycle, searched
 from pruneguard.attempts import Attempt
@@ -126,8 +127,12 @@ def try_gates(job: Job) -> None:
 
 @task(cache_policy=NO_CACHE)
 def admit(job: Job) -> Evidence:
-    evidence = lifecycle.admit(job)
+    before = served(
+        job.ledger.state().models[job.manifest.model], job.artifacts, key=home.observations_key(load_settings())
+    )
+    evidence = lifecycle.admit(job, before)
     listener.get().say(f"snapshot {evidence.subject[:19]}: {wording(evidence, 'data.')}")
+    listener.get().say(f"what was found in it: {data_page(job)}")
     return evidence
 
 
@@ -145,13 +150,24 @@ def try_candidates(job: Job, twin: Twin, data: Evidence) -> tuple[Attempt, ...]:
         if spent:
             least, most = remaining(space, results)
             mean = fmean(spent)
-            say(f"{len(tried)} tried, {least} to {most} to come: about {mean * least:.0f} to {mean * most:.0f} s")
+            more, seconds = dict.fromkeys((least, most)), dict.fromkeys(f"{mean * n:.0f}" for n in (least, most))
+            say(f"{len(tried)} tried, {' to '.join(map(str, more))} to come: about {' to '.join(seconds)} s")
         size, began = job.ledger.size, time.monotonic()
         tried.append(attempt(job, twin, data, trial, yardstick))
         if job.ledger.size > size:  # else it was made before an interruption, and took no time
             spent.append(time.monotonic() - began)
     say(f"every candidate, and why: {picture(job, tried)}")
     return tuple(tried)
+
+
+def data_page(job: Job) -> Path:
+    """Lay the page about the data beside the search's, and say where."""
+    path = job.reports / f"{job.run}-data.html"
+    admitted = lifecycle.done(job, "admit")
+    assert admitted is not None  # just now, or before an interruption
+    with files.appearing(path, replace=True) as partial:
+        partial.write_bytes(job.artifacts.get(admitted.refs["page"]))
+    return path
 
 
 def picture(job: Job, tried: list[Attempt]) -> Path:
@@ -244,7 +260,9 @@ def main(manifest: Path, settings: Settings, *, key: Path, release: bool = True,
         for tried in outcome.attempts:
             terminal.say(searched.summary(outcome.job, tried, chosen=tried is outcome.chosen))
         for number in outcome.proposed:
-            terminal.say(f"next: pruneguard approve {outcome.job.manifest.model} {number} --reason ...")
+            pruned = outcome.passed and number == outcome.proposed[-1]
+            what = "the pruned candidate" if pruned else "the dense twin, to fall back on"
+            terminal.say(f"next: pruneguard approve {outcome.job.manifest.model} {number} --reason ...   ({what})")
         good = outcome.passed if release else outcome.chosen is not None
         if not good:
             terminal.say(f"no pruned version {'is proposed' if release else 'passes'}; {remedies(outcome)}")

@@ -32,7 +32,7 @@ class Comparisons:
 
     def ask(self, release: Release, model: Model) -> None:
         """Begin a report on the newest window of `release`, if it is its turn and none is on its way."""
-        own = [batch for batch in model.batches if batch["number"] == release.number]
+        own = [batch for batch in model.batches if batch["number"] == release.number and batch["rows"]]
         if not self._every or release.status is not Status.LIVE or self._pending or len(own) < 2:
             return
         first, newest = own[0], own[-1]

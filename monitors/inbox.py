@@ -23,7 +23,7 @@ class Inbox:
         size = _size(answer)
         with self._filled:
             if len(self._answers) >= self._answers_max or self._bytes + size > self._bytes_max:
-                self._lost[answer.model, answer.version] += 1
+                self._lost[answer.model, answer.version] += len(answer.inputs)
                 return False
             self._answers.append(answer)
             self._bytes += size
@@ -45,7 +45,7 @@ class Inbox:
             self._filled.notify_all()
 
     def lost(self, release: Key) -> int:
-        """Answers of a release that were lost since this was last asked."""
+        """Rows of a release that were lost since this was last asked."""
         with self._filled:
             return self._lost.pop(release, 0)
 

@@ -6,10 +6,12 @@ Numbers that are not whole travel as text. Causation ids make every one of them 
 from collections.abc import Sequence
 from typing import Any
 
+from monitors.labelling import Labelled
 from monitors.observations import Observation
 from monitors.twin import TwinMonitor
+from pruneguard.comparison import Comparison, Judgement
 from pruneguard.ledger.events import Event
-from pruneguard.ledger.promotion import WAIVER_DETECTOR
+from pruneguard.ledger.promotion import CANARY_DETECTOR, WAIVER_DETECTOR
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Alarm, Release, Waiver
 
@@ -24,14 +26,21 @@ def batch_sealed(
     batch: int,
     answered: int,
     dropped: int,
+    accounted: int,
+    twin_skipped: int,
+    labels: int,
+    labelled: Labelled,
     alpha: float,
     refs: dict[str, str],
 ) -> Event:
-    """A window was sealed. `rows`, `twin_runs`, `flips` and `dropped` are the window's own.
+    """A window was sealed. `rows`, `twin_runs`, `flips`, `dropped` (rows that nobody looked at), `twin_skipped` (rows
+    that the twin was not asked about, for what it may cost) and `labels` are the window's own; a window that only
+    brings labels has no rows.
 
-    `answered` (requests) and the monitor's numbers are the release's up to now: `evalue` against `threshold`, and
-    `accuracy_lost_max`, the bound on what pruning has cost so far. `refs["monitor"]` names the state from which a
-    restarted monitor goes on.
+    `answered` (requests), `accounted` (rows sealed or dropped), `labelled` and `labelled_wrong` (rows) and the
+    monitor's numbers are the release's up to now: `evalue` against `threshold`, and `accuracy_lost_max`, the bound on
+    what pruning has cost so far. `refs["monitor"]` names the state from which a restarted monitor goes on,
+    `refs["labels"]` the labels that were joined to what this window or an earlier one holds.
     """
     data: dict[str, Any] = {
         "model": release.model,
@@ -41,7 +50,12 @@ def batch_sealed(
         "twin_runs": sum(row.agrees is not None for row in rows),
         "flips": sum(row.agrees is False for row in rows),
         "dropped": dropped,
+        "twin_skipped": twin_skipped,
+        "labels": labels,
         "answered": answered,
+        "accounted": accounted,
+        "labelled": labelled.count,
+        "labelled_wrong": labelled.wrong,
     }
     if monitor is not None:
         data |= {
@@ -92,6 +106,20 @@ def waiver_lapsed(release: Release, waiver: Waiver, *, now: str) -> Event:
     return Event("alarm.raised", MONITOR, data, {"model": release.digest}, causation, time=now)
 
 
+def canary_stopped(release: Release, seen: Comparison, judged: Judgement) -> Event:
+    """A canary was shown to be worse than what is live. The comparison, stored before, says by which counts."""
+    assert judged.test is not None  # else nothing is stopped
+    data = {
+        "model": release.model,
+        "number": release.number,
+        "detector": CANARY_DETECTOR,
+        "cause": judged.test.value,
+        "evidence": {"reason": judged.reason, "requests": seen.requests, "seconds": seen.seconds, "live": seen.live},
+    }
+    refs = {"model": release.digest, "comparison": seen.digest}
+    return Event("alarm.raised", MONITOR, data, refs, f"{release.model}/{release.number}/alarm/{CANARY_DETECTOR}")
+
+
 def drift_reported(
     release: Release, *, batch: int, drifted: Sequence[str], columns: int, refs: dict[str, str]
 ) -> Event:
@@ -111,6 +139,8 @@ def drift_reported(
 def rollback_reason(alarm: Alarm) -> str:
     """An alarm in a sentence, for whoever reads why a version left the traffic."""
     seen = alarm.data["evidence"]
+    if alarm.detector == CANARY_DETECTOR:
+        return str(seen["reason"])
     if alarm.detector == WAIVER_DETECTOR:
         return f"{alarm.cause}: {seen['rule']}, taken on by {seen['granted_by']} until {seen['expires']}"
     return (

@@ -18,6 +18,7 @@ from monitors.estimate import LossBound
 from monitors.sampling import WEIGHT_MAX, BlockSampler, Draw
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation.correctness.quality import divergence
+from pruneguard.evaluation.marking import BY_CLASS, Marking
 from pruneguard.evaluation.sessions import predictions, probabilities
 from pruneguard.evidence import Estimate, Evidence
 from pruneguard.workload import Floats
@@ -44,21 +45,25 @@ class Baseline:
     flips: float
     divergence: float
     uncertainty: float
+    marking: Marking = BY_CLASS
+    """How the gate said whether two answers differ."""
 
     @classmethod
     def from_evidence(cls, evidence: Iterable[Evidence], *, subject: str, tolerance: float) -> "Baseline":
         """The baseline of the candidate with digest `subject`, out of its verdict's evidence.
 
         The twin's mean uncertainty (1 - confidence) is at most 1 - accuracy + calibration error, both at the
-        pessimistic end of their intervals. Raises InvalidInputError where a measurement is missing, or so wide that
-        no stream could exceed it.
+        pessimistic end of their intervals. A regression says no confidence, so its twin is never called unsure. Raises
+        InvalidInputError where a measurement is missing, or so wide that no stream could exceed it.
         """
         own = [document for document in evidence if document.subject == subject]
-        baseline = cls(
-            flips=_worst(own, "quality.flips") + tolerance,
-            divergence=_worst(own, "quality.divergence") + tolerance,
-            uncertainty=1 - _least(own, "quality.twin_accuracy") + _worst(own, "calibration.twin_ece") + tolerance,
-        )
+        flips, divergence = (_worst(own, name) + tolerance for name in ("quality.flips", "quality.divergence"))
+        near = next((m.value for each in own if isinstance(m := each.get("quality.tolerance"), Estimate)), None)
+        if near is None:
+            uncertainty = 1 - _least(own, "quality.twin_accuracy") + _worst(own, "calibration.twin_ece") + tolerance
+        else:
+            uncertainty = 1.0
+        baseline = cls(flips, divergence, uncertainty, Marking(near))
         if not max(baseline.flips, baseline.divergence) < 1:
             raise InvalidInputError(f"{subject}: {baseline} can never be exceeded; the gate needs more rows")
         return baseline
@@ -73,13 +78,18 @@ class Signals:
     uncertainty: float
 
     @classmethod
-    def of(cls, *, pruned: Floats, dense: Floats) -> "Signals":
-        """Measured as the gate measured them, from logits [classes]. An answer that is no number differs utterly.
+    def of(cls, *, pruned: Floats, dense: Floats, marking: Marking = BY_CLASS) -> "Signals":
+        """Measured as the gate measured them, from logits [classes] or the number [1] of a regression, which says
+        nothing of how sure it is. An answer that is no number differs utterly.
 
         >>> far = Signals.of(pruned=np.array([np.nan, 0], np.float32), dense=np.array([99, 0], np.float32))
         >>> far.flip, far.divergence, round(far.uncertainty, 6)
         (True, 1.0, 0.0)
         """
+        if marking.tolerance is not None:
+            apart = float(marking.distance(pruned[None], dense[None])[0])
+            moved = bool(marking.changed(pruned[None], dense[None])[0])
+            return cls(moved, 1.0 if math.isnan(apart) else apart, 0.0)
         ours, theirs = predictions(np.stack([pruned, dense]))
         p, d = probabilities(np.stack([pruned, dense]))
         distance = float(divergence(p[None], d[None])[0])
@@ -116,6 +126,7 @@ class TwinMonitor(Generic[T]):
     held: int = 0
     """Twin runs since the alarm."""
     alarm: AlarmEvidence | None = None
+    marking: Marking = BY_CLASS
 
     @classmethod
     def start(cls, baseline: Baseline, *, alpha: float, share: float, seed: str) -> "TwinMonitor[T]":
@@ -130,7 +141,7 @@ class TwinMonitor(Generic[T]):
         theta0 = min(baseline.uncertainty, 1.0)
         uncertainty = RestartMixture(theta0=theta0, alpha=CAUSE_ALPHA, z_max=WEIGHT_MAX)
         block = round(1 / share)
-        return cls(block, BlockSampler(block, seed), Fusion(parts, alpha), uncertainty)
+        return cls(block, BlockSampler(block, seed), Fusion(parts, alpha), uncertainty, marking=baseline.marking)
 
     def offer(self, item: T, *, margin: float) -> Draw[T] | None:
         """Count an answered row; a draw, when the twin should answer one."""
@@ -142,7 +153,7 @@ class TwinMonitor(Generic[T]):
 
         A draw that the twin could not answer is left out: it counts neither for nor against the model.
         """
-        signals = Signals.of(pruned=pruned, dense=dense)
+        signals = Signals.of(pruned=pruned, dense=dense, marking=self.marking)
         flip = signals.flip * draw.weight
         self.disagreement.update({"flips": flip, "divergence": signals.divergence * draw.weight})
         self.uncertainty.update(signals.uncertainty * draw.weight)
@@ -186,6 +197,7 @@ class TwinMonitor(Generic[T]):
             "flips": self.flips,
             "held": self.held,
             "alarm": asdict(self.alarm) if self.alarm else None,
+            "tolerance": self.marking.tolerance,
         }
 
     @classmethod
@@ -204,6 +216,7 @@ class TwinMonitor(Generic[T]):
             flips=document["flips"],
             held=document["held"],
             alarm=AlarmEvidence(**document["alarm"]) if document["alarm"] else None,
+            marking=Marking(document["tolerance"]),
         )
         monitor.sampler.size = 1 if monitor.alarm and not monitor.cause else monitor.block
         return monitor

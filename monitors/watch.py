@@ -12,33 +12,48 @@ What to do is decided in `decisions.py` and by the detectors; a step that fails 
 """
 
 import logging
+import math
+import os
 import threading
+from collections import deque
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from itertools import groupby
+from pathlib import Path
+from time import monotonic
 from types import TracebackType
 from typing import Self
 
 from monitors import decisions, records
+from monitors.budget import Budget
+from monitors.canary import UNHEARD, Trials
 from monitors.comparing import Comparisons, DrawReport
 from monitors.drift import report_apart
 from monitors.exposition import Key, Metrics
 from monitors.inbox import Inbox
 from monitors.panel import Panel
-from monitors.watched import Watched, watch
+from monitors.shadow import Shadows
+from monitors.tally import Tally
+from monitors.watched import Books, Watched, watch
 from pruneguard import releases
 from pruneguard.artifacts import Artifacts
+from pruneguard.comparison import Comparison, decide
 from pruneguard.ledger.events import utc
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Model, Release, State, Status
 from pruneguard.policy import Policy
+from pruneguard.serving.labelstore import Labels
 from pruneguard.serving.observing import Answer
+from pruneguard.serving.workers import Fleet
 from pruneguard.witness.pushing import Round
 
 ANSWERS_A_STEP = 64
+FAILURES_MAX = 10_000
+LABELS_A_TURN = 1_000
+EXPIRE_SECONDS = 60.0
 
 log = logging.getLogger(__name__)
 
@@ -47,20 +62,29 @@ log = logging.getLogger(__name__)
 class Pace:
     """How often things happen. A window is sealed when it has `window_rows`, or after `window_s` if it has any.
 
-    Every `drift_every`-th window of the live version is compared with its first; 0 never.
+    Every `drift_every`-th window of the live version is compared with its first; 0 never. A release that has left the
+    traffic is sealed when it was quiet for `linger_s`. Labels are taken every `labels_s`. The twins may take
+    `twin_cpu_max` of one core.
     """
 
     window_rows: int = 500
     window_s: float = 60.0
     drift_every: int = 4
     interval_s: float = 0.1
+    linger_s: float = 5.0
+    labels_s: float = 1.0
+    twin_cpu_max: float = 0.5
 
 
 class Watch:
     """The observer of a gateway: `pruneguard.serving.observing.Observer`. Start it, or use it as a context.
 
     `open_ledger` is called in the monitor's thread, and what it opens is closed there. `draw_report` compares two
-    sealed windows, given as their bytes; `threads` is what one inference of a twin may use.
+    sealed windows, given as their bytes.
+
+    What is kept beside the ledger: in `folder` how much came, so that what dies with this process is counted by the
+    next one (at most what the inbox holds, and each release's open window); `labels` wait in their store; `key` makes
+    the digests of inputs, another one at every start where none is given.
     """
 
     def __init__(
@@ -69,14 +93,19 @@ class Watch:
         artifacts: Artifacts,
         *,
         pace: Pace | None = None,
-        threads: int = 1,
         inbox: Inbox | None = None,
+        folder: Path | None = None,
+        labels: Labels | None = None,
+        key: bytes | None = None,
         draw_report: DrawReport = report_apart,
     ) -> None:
         self._open_ledger = open_ledger
         self._artifacts = artifacts
         self._pace = pace or Pace()
-        self._threads = threads
+        self._budget = Budget(self._pace.twin_cpu_max)
+        self._labels = labels
+        self._books = Books(Tally(folder), labels, key or os.urandom(32))
+        self._labels_at = self._expired_at = -math.inf
         self._inbox = inbox or Inbox()
         self._metrics = Metrics()
         self._panel = Panel(self._metrics, artifacts)
@@ -84,6 +113,9 @@ class Watch:
         self._state = State()
         self._watched: dict[Key, Watched] = {}
         self._policies: dict[str, Policy] = {}
+        self._trials = Trials(artifacts.get)
+        self._shadows = Shadows(artifacts, self._budget)
+        self._failures: deque[Key] = deque(maxlen=FAILURES_MAX)
         self._comparisons = Comparisons(artifacts, every=self._pace.drift_every, draw=draw_report)
         self._complaints: dict[str, str] = {}
         self._stopping = threading.Event()
@@ -92,15 +124,34 @@ class Watch:
     # -- the observer: on the answer's path ---------------------------------------------------------------------------
 
     def answered(self, answer: Answer) -> None:
-        self._metrics.answered((answer.model, answer.version), seconds=answer.seconds)
+        key, rows = (answer.model, answer.version), len(answer.inputs)
+        self._metrics.answered(key, seconds=answer.seconds)
+        self._books.tally.came(key, rows)
         if not self._inbox.offer(answer):
-            self._metrics.dropped()
+            self._metrics.dropped(rows)
 
     def refused(self, model: str, reason: str) -> None:
         self._metrics.refused(model, reason=reason)
 
+    def failed(self, model: str, version: int) -> None:
+        self._failures.append((model, version))
+
+    def lost(self, answers: int) -> None:
+        self._metrics.dropped(answers)
+
+    def workers(self, fleet: Fleet) -> None:
+        self._metrics.workers(fleet)
+
     def metrics(self) -> tuple[bytes, str]:
         return self._metrics.render()
+
+    def reads(
+        self, *, observer_failures: Callable[[], int], cut_off: Callable[[], bool], age_s: Callable[[], float]
+    ) -> None:
+        """Show what others count, whenever metrics are read: answers on which the observer failed, and whether the
+        gateway is cut off from the ledger, and since when.
+        """
+        self._metrics.reads(observer_failures=observer_failures, cut_off=cut_off, age_s=age_s)
 
     def witnessed(self, done: Round) -> None:
         self._metrics.witnessed(size=done.size, cosigned=done.cosigned, failed=done.failures)
@@ -139,6 +190,8 @@ class Watch:
         self._observe(answers)
         if reachable is not None:
             self._act(reachable)
+        if self._books.tally.failures:
+            self._complain("counting what comes", "a file cannot be written; losses in a crash would count too low")
         with self._surviving("showing metrics"):
             self._panel.show(self._state, self._watched)
         return len(answers)
@@ -150,6 +203,7 @@ class Watch:
             self._report_drift(ledger)
             for watched in self._watched.values():
                 self._seal(ledger, watched)
+        self._books.tally.close()
         self._close()
 
     # -- 1. read ------------------------------------------------------------------------------------------------------
@@ -173,16 +227,41 @@ class Watch:
     # -- 2. observe ---------------------------------------------------------------------------------------------------
 
     def _observe(self, answers: Sequence[Answer]) -> None:
+        with self._surviving("comparing canaries"):
+            self._compare(answers)
+        answers = [*answers, *self._copied(answers)]
         by_release = sorted(answers, key=lambda answer: (answer.model, answer.version))
         for key, group in groupby(by_release, key=lambda answer: (answer.model, answer.version)):
             own = list(group)
             watched = self._find(key)
             if watched is None:
-                self._metrics.dropped(len(own))
+                self._metrics.dropped(sum(len(answer.inputs) for answer in own))
                 continue
             with self._surviving(f"observing {key}"):
                 watched.observe(own)
             self._complain(f"the twin of {key}", watched.failure)
+
+    def _compare(self, answers: Sequence[Answer]) -> None:
+        """Give the trials of the canaries what was answered, and what was not, in the order in which it came."""
+        while self._failures:
+            name, version = self._failures.popleft()
+            if name in self._state.models:
+                self._trials.failed(self._state.models[name], version)
+        by_model = sorted(answers, key=lambda answer: answer.model)
+        for name, group in groupby(by_model, key=lambda answer: answer.model):
+            if name in self._state.models:
+                self._trials.answered(self._state.models[name], list(group))
+
+    def _copied(self, answers: Sequence[Answer]) -> list[Answer]:
+        """What releases in the shadow say to copies of these requests."""
+        said: list[Answer] = []
+        for model in self._state.models.values():
+            own = [answer for answer in answers if answer.model == model.name]
+            with self._surviving(f"asking the shadow of {model.name}"):
+                said += self._shadows.answers(model, own)
+        for answer in said:
+            self._books.tally.came((answer.model, answer.version), len(answer.inputs))
+        return said
 
     def _find(self, key: Key) -> Watched | None:
         """The release under observation; None where the ledger does not know it or its documents cannot be read."""
@@ -192,7 +271,18 @@ class Watch:
         if model is None or key[1] not in model.releases:
             return None
         with self._surviving(f"beginning to watch {key}"):
-            watched = watch(model.releases[key[1]], model, self._artifacts, self._metrics, threads=self._threads)
+            release = model.releases[key[1]]
+            verdict = model.verdict(release.verdict)
+            assert verdict is not None  # no release is proposed without one
+            watched = watch(
+                release,
+                model,
+                self._artifacts,
+                self._metrics,
+                manifest=self._state.runs[verdict.run].manifest,
+                budget=self._budget,
+                books=self._books,
+            )
             if watched.blind:
                 self._complain(f"watching {key}", watched.blind)
                 self._metrics.error()
@@ -208,12 +298,15 @@ class Watch:
             watched = [found for r in serving if (found := self._find((r.model, r.number)))]
             for one in watched:
                 self._raise_alarm(ledger, model, one)
+            with self._surviving(f"judging the canary of {model.name}"):
+                self._judge_canary(ledger, model)
             self._state = ledger.state()  # with what was just recorded
             for release in serving:
                 with self._surviving(f"rolling back {model.name} {release.number}"):
                     self._roll_back(ledger, model, release)
             with self._surviving(f"moving {model.name} on"):
                 self._move_on(ledger, model)
+        self._take_labels()
         for key, one in list(self._watched.items()):
             self._seal_due(ledger, key, one)
         self._report_drift(ledger)
@@ -258,17 +351,38 @@ class Watch:
         for release in list(model.releases.values()):
             if release.status not in (Status.APPROVED, Status.CANARY) or self._state.lapsed(release, self._now()):
                 continue
-            watched = self._watched.get((model.name, release.number))
-            share = decisions.next_step(
-                release,
-                model=model,
-                policy=self._policy(release),
-                answered=watched.answered if watched else 0,
-                healthy=watched is not None and watched.healthy,
-            )
+            seen = self._seen(model) if release.status is Status.CANARY else None
+            policy = self._policy(release)
+            judged = decide(seen, policy.canary) if seen else None
+            share = decisions.next_step(release, model=model, policy=policy, judged=judged)
             if share is not None:
-                releases.shift(ledger, model=model.name, number=release.number, share=share)
+                if seen is not None:
+                    self._artifacts.put(seen.encode())
+                releases.shift(ledger, model=model.name, number=release.number, share=share, comparison=seen)
                 log.info("%s release %d takes %g of the traffic", model.name, release.number, share)
+
+    def _judge_canary(self, ledger: Ledger, model: Model) -> None:
+        canary = model.canary
+        if canary is None or (seen := self._seen(model)) is None:
+            return
+        judged = decide(seen, self._policy(canary).canary)
+        if decisions.stops(canary, model=model, judged=judged):
+            self._artifacts.put(seen.encode())
+            ledger.record(records.canary_stopped(canary, seen, judged))
+            log.warning("%s release %d is stopped: %s", model.name, canary.number, judged.reason)
+
+    def _seen(self, model: Model) -> Comparison | None:
+        """What was counted of a model's canary by now, as it is recorded; None where it has none."""
+        if model.canary is None or (trial := self._trials.find(model)) is None:
+            return None
+        versions = [release.number for release in (model.canary, model.live) if release]
+        for number in versions:
+            if (one := self._watched.get((model.name, number))) is not None:
+                self._trials.labelled(model, number, count=one.labelled.count, wrong=one.labelled.wrong)
+        stood = datetime.fromisoformat(self._now()) - datetime.fromisoformat(model.canary.stepped_at)
+        watched = self._watched.get((model.name, model.canary.number))
+        seen = trial.comparison(seconds=stood.total_seconds(), twin=watched.twin_read if watched else UNHEARD)
+        return Comparison.decode(seen.encode())  # what decides is what an auditor will read
 
     def _policy(self, release: Release) -> Policy:
         if release.policy not in self._policies:
@@ -277,11 +391,33 @@ class Watch:
 
     # -- 5. windows ---------------------------------------------------------------------------------------------------
 
+    def _take_labels(self) -> None:
+        """Give labels whose answers are known to the release that gave them, whether it still takes traffic or not."""
+        if self._labels is None or monotonic() - self._labels_at < self._pace.labels_s:
+            return
+        self._labels_at = monotonic()
+        with self._surviving("taking labels"):
+            if monotonic() - self._expired_at >= EXPIRE_SECONDS:
+                self._expired_at = monotonic()
+                self._labels.expire()
+            for name in self._state.models:
+                for number, joined in self._labels.joinable(name, most=LABELS_A_TURN).items():
+                    if (watched := self._find((name, number))) is not None:
+                        watched.label(joined)
+                self._metrics.labels(name, self._labels.counts(name))
+            for watched in self._watched.values():
+                watched.tell()
+
     def _seal_due(self, ledger: Ledger, key: Key, watched: Watched) -> None:
-        """Seal what is due of a release in traffic; all there is of one that has left, and forget it."""
+        """Seal what is due of a release in traffic; of one that has left, all there is once it is quiet, and forget it.
+
+        The last answers of one that leaves come late: requests under way, queues of other processes.
+        """
         release = self._state.models[key[0]].releases[key[1]]
-        if release.status not in (Status.CANARY, Status.LIVE):
-            if self._seal(ledger, watched):
+        if release.status not in (Status.CANARY, Status.LIVE) and not release.shadow:
+            pace = self._pace
+            over = watched.over(quiet_s=pace.linger_s, rows=pace.window_rows, seconds=pace.window_s)
+            if over and self._seal(ledger, watched):
                 del self._watched[key]
                 self._metrics.forget(key)
             return
@@ -295,7 +431,7 @@ class Watch:
         with self._surviving(f"sealing a window of {watched.key}"):
             watched.lose(self._inbox.lost(watched.key))
             if (event := watched.seal(self._artifacts, most=most)) is not None:
-                watched.sealed(ledger.record(event).event)
+                watched.sealed(ledger.record(event).event, self._artifacts)
                 self._state = ledger.state()
             return True
         return False

@@ -1,12 +1,13 @@
 """What changes from one policy to another, rule by rule: laxer, stricter, new, gone, or neither."""
 
+import math
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from enum import StrEnum
 from types import MappingProxyType
 from typing import Any
 
-from pruneguard.policy import Action, Policy, Rule, Subject
+from pruneguard.policy import Action, Policy, Rule, Step, Subject
 
 
 class Change(StrEnum):
@@ -53,8 +54,9 @@ LAXER: Mapping[tuple[str, str], int] = MappingProxyType(
 _TERMS: Mapping[str, int] = MappingProxyType(
     {
         "approvals_min": _DOWN,
-        "canary.share": _UP,
-        "canary.requests_min": _DOWN,
+        "canary.alpha": _DOWN,
+        "canary.worse_max": _UP,
+        "canary.slower_max": _UP,
         "monitoring.twin_share": _DOWN,
         "monitoring.alpha": _DOWN,
         "monitoring.tolerance": _UP,
@@ -62,6 +64,7 @@ _TERMS: Mapping[str, int] = MappingProxyType(
         "server_attested": _UP,
         "waivers": _UP,
         "on_lapse": _UP,
+        "evidence_days_max": _UP,
     }
 )
 
@@ -87,6 +90,9 @@ def _terms(old: Policy, new: Policy) -> Iterator[Difference]:
             way = _rank(after[name]) - _rank(before[name])
             change = Change.LAXER if way * laxer > 0 else Change.STRICTER
             yield Difference(name, change, f"{_shown(before[name])} -> {_shown(after[name])}")
+    if old.canary.steps != new.canary.steps:
+        told = f"{_ladder(old.canary.steps)} -> {_ladder(new.canary.steps)}"
+        yield Difference("canary.steps", _climb(old.canary.steps, new.canary.steps), told)
     if old.purpose != new.purpose:
         yield Difference("purpose", Change.WORDS, new.purpose)
 
@@ -96,9 +102,30 @@ def _term_values(policy: Policy) -> dict[str, object]:
     return {name: getattr(parts.get(name.partition(".")[0], policy), name.rpartition(".")[2]) for name in _TERMS}
 
 
+def _climb(old: Sequence[Step], new: Sequence[Step]) -> Change:
+    """Stricter where a release begins no larger, and stands no shorter before each share that it comes to."""
+    ends = sorted({step.share for step in (*old, *new)} | {1.0})
+    before, after = ([_patience(steps, end) for end in ends] for steps in (old, new))
+    if all(late[i] >= early[i] for early, late in zip(before, after, strict=True) for i in (0, 1)):
+        return Change.STRICTER
+    if all(late[i] <= early[i] for early, late in zip(before, after, strict=True) for i in (0, 1)):
+        return Change.LAXER
+    return Change.CHANGED
+
+
+def _patience(steps: Sequence[Step], share: float) -> tuple[int, int]:
+    """Requests and seconds before a release has this share or more."""
+    below = [step for step in steps if step.share < share]
+    return sum(step.requests_min for step in below), sum(step.seconds_min for step in below)
+
+
+def _ladder(steps: Sequence[Step]) -> str:
+    return ", ".join(f"{step.share:g} for {step.requests_min} requests and {step.seconds_min} s" for step in steps)
+
+
 def _rank(value: Any) -> float:
-    """Larger is more, for what is no number too: to notify is laxer than to roll back."""
-    return float(value is Action.NOTIFY if isinstance(value, Action) else value)
+    """Larger is more, for what is no number too: to notify is laxer than to roll back, and no limit than any."""
+    return math.inf if value is None else float(value is Action.NOTIFY if isinstance(value, Action) else value)
 
 
 def _rule(old: Rule, new: Rule) -> Difference | None:

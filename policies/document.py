@@ -16,7 +16,7 @@ from typing import Any, NoReturn, TypeAlias, TypeVar
 
 from policies.terms import terms
 from pruneguard import documents
-from pruneguard.documents import Section
+from pruneguard.documents import Place, Section
 from pruneguard.errors import InvalidInputError
 from pruneguard.gates import GATES, objections
 from pruneguard.ledger.shapes import is_name
@@ -32,11 +32,15 @@ Refuse: TypeAlias = Callable[[str, str], NoReturn]
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Draft:
-    """A file as far as it can be read: the policy, unless there are `objections`, and how to refuse each rule."""
+    """A file as far as it can be read: the policy, unless there are `objections`, and how to refuse each rule.
+
+    `places` are where each rule is written and then, if that is in a parent, every `extends` on the way to this file.
+    """
 
     policy: Policy | None
     refusing: Mapping[str, Refuse] = field(default_factory=dict)
     objections: tuple[str, ...] = ()
+    places: Mapping[str, tuple[Place, ...]] = field(default_factory=dict)
 
     def objection(self, rule: str, key: str, why: str) -> str:
         """The sentence that refuses a field of a rule, with its line; of an inherited one, that of `extends`."""
@@ -120,12 +124,18 @@ def _draft(section: Section, parent: Draft | None) -> Draft:
         **terms(section, base or Policy("", 1, "", ())),
     }
     fields: dict[str, Any] = {name: _told(told, read) for name, read in readers.items()}
-    rules, refusing = _rules(section, base, told)
+    rules, own = _rules(section, base, told)
     _told(told, section.done)
     if not told and not rules:
         _told(told, partial(section.refuse, "remove", "no rule is left, and nothing passes a policy without rules"))
     policy = None if told else Policy(**fields, rules=tuple(rules.values()))
-    return Draft(policy, refusing, tuple(told))
+    inherited = parent.places if parent else {}
+    return Draft(
+        policy,
+        {name: own[name].refuse if name in own else partial(_refuse_inherited, section, name) for name in rules},
+        tuple(told),
+        {name: (own[name].place(),) if name in own else (*inherited[name], section.place("extends")) for name in rules},
+    )
 
 
 def _name(section: Section) -> str:
@@ -134,22 +144,21 @@ def _name(section: Section) -> str:
     return name
 
 
-def _rules(section: Section, base: Policy | None, told: list[str]) -> tuple[dict[str, Rule], dict[str, Refuse]]:
-    """Those of the parent, `base`, changed in place and without the removed, then the new; and how to refuse each."""
+def _rules(section: Section, base: Policy | None, told: list[str]) -> tuple[dict[str, Rule], dict[str, Section]]:
+    """Those of the parent, `base`, changed in place and without the removed, then the new; and the sections here."""
     inherited = {rule.name: rule for rule in base.rules} if base else {}
     removed = _told(told, partial(_removed, section, inherited, told)) or frozenset()
     rules = {name: rule for name, rule in inherited.items() if name not in removed}
-    refusing: dict[str, Refuse] = {name: partial(_refuse_inherited, section, name) for name in rules}
+    own: dict[str, Section] = {}
     if base is None or section.has("gates"):
-        own: set[str] = set()
         for item in _told(told, lambda: list(section.sections("gates"))) or ():
             name = _told(told, partial(_rule_name, item, own, removed))
             if name is None:
                 continue
-            own.add(name)
+            own[name] = item
             if (rule := _rule(item, name, base, told)) is not None:
-                rules[name], refusing[name] = rule, item.refuse
-    return rules, refusing
+                rules[name] = rule
+    return rules, own
 
 
 def _refuse_inherited(section: Section, rule: str, key: str, why: str) -> NoReturn:
@@ -167,7 +176,7 @@ def _removed(section: Section, inherited: Mapping[str, Rule], told: list[str]) -
     return frozenset(removing.keys())
 
 
-def _rule_name(section: Section, own: set[str], removed: frozenset[str]) -> str:
+def _rule_name(section: Section, own: Mapping[str, Section], removed: frozenset[str]) -> str:
     name = section.text("name") if section.has("name") else section.text("measurement")
     if name in own:
         section.refuse("name", f"a gate before this one is called {name!r} already; name them apart")

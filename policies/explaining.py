@@ -8,7 +8,7 @@ from typing import Any
 from pruneguard.evidence import Estimate
 from pruneguard.gates import GATES, MEASUREMENTS
 from pruneguard.gates.catalogue import package
-from pruneguard.policy import Policy, Rule, Subject
+from pruneguard.policy import Policy, Rule, Step, Subject
 from pruneguard.statistics import rows_needed
 
 DISCORDANCES = (0.02, 0.05, 0.1)
@@ -57,12 +57,25 @@ def terms(policy: Policy) -> list[str]:
     return [
         policy.purpose,
         f"A release is approved by {people}, {clicks}.",
-        f"It first answers {_percent(policy.canary.share)} of the requests, {policy.canary.requests_min:,} at least.",
+        f"It first answers {', then '.join(map(_step, policy.canary.steps))}, and then all of them. It is stopped when "
+        f"it is shown to fail or be wrong more often than the live version by {_points(policy.canary.worse_max)}, or "
+        f"to be slow by {_points(policy.canary.slower_max)}; {_percent(policy.canary.alpha)} at most of those that are "
+        "not.",
         f"The twin answers {_percent(policy.monitoring.twin_share)} of the requests as well. A loss of "
         f"{_points(policy.monitoring.tolerance)} beyond the certified one is called decay, and of healthy releases "
         f"{_percent(policy.monitoring.alpha)} at most; then: {policy.on_decay}.",
         f"{waiver}.",
+        *(
+            [f"What was measured more than {policy.evidence_days_max} days before it is judged does not count."]
+            if policy.evidence_days_max is not None
+            else []
+        ),
     ]
+
+
+def _step(step: Step) -> str:
+    long = f" and {step.seconds_min:,} s" if step.seconds_min else ""
+    return f"{_percent(step.share)} of the requests, for {step.requests_min:,}{long} at least"
 
 
 def gates() -> list[dict[str, Any]]:

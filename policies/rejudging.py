@@ -67,7 +67,8 @@ class Retrial:
 def retried(policy: Policy, models: Iterable[Model], read: ReadDocument) -> list[Retrial]:
     """Every verdict on these models under `policy`, in the order of the ledger.
 
-    A waiver plays no part: what is compared is what the rules say. A verdict whose evidence is gone is said to be so.
+    A waiver plays no part: what is compared is what the rules say, when the newest of the evidence was measured. A
+    verdict whose evidence is gone is said to be so.
     """
     decoded = cache(lambda digest: Evidence.decode(read(digest)))  # a run's verdicts share the data's evidence
     return [_retrial(policy, model.name, given, decoded) for model in models for given in model.verdicts]
@@ -84,7 +85,8 @@ def _retrial(policy: Policy, model: str, given: GivenVerdict, decoded: Callable[
         evidence = [decoded(digest) for digest in given.evidence]
     except UnavailableError as error:
         return Retrial(model, given, Fate.OPEN, {}, str(error))
-    verdict = judge(policy, evidence, candidate=given.candidate, twin=given.twin, data=given.data)
+    at = max((e.measured_at for e in evidence if e.measured_at is not None), default=None)
+    verdict = judge(policy, evidence, candidate=given.candidate, twin=given.twin, data=given.data, at=at)
     outcomes = {finding.rule: finding.outcome for finding in verdict.findings}
     trial = Retrial(model, given, Fate.PASSES if verdict.passed else Fate.FAILS, outcomes)
     return Retrial(model, given, Fate.OPEN, outcomes) if not verdict.passed and not trial.refused_by else trial

@@ -5,11 +5,12 @@ has) `pruneguard policy check` tells.
 """
 
 from collections.abc import Iterable, Iterator
-from dataclasses import fields
+from dataclasses import asdict, fields
 from enum import StrEnum
 from typing import Any
 
 from policies.document import shipped
+from policies.terms import DAYS_MAX
 from pruneguard.evidence import Estimate
 from pruneguard.gates import GATES, MEASUREMENTS, Gate, Parameter
 from pruneguard.gates.measurements import Scale
@@ -23,12 +24,13 @@ _DOCS = {
     "extends": "another policy, a shipped name or a path relative to this file, of which this file says what differs",
     "purpose": "what the policy is for, in a sentence that whoever signs it agrees to",
     "approvals_min": "how many people must approve a release",
-    "canary": "the first step of a release",
+    "canary": "how a release comes to answer everything, and when it is stopped on the way",
     "monitoring": "what the twin monitor may spend and how often it may be wrong",
     "on_decay": "what follows when the monitor calls a release decayed",
     "server_attested": "whether an approval may be a click that the service attests",
     "waivers": "whether a person may take on a failed rule, for one candidate and 90 days at most",
     "on_lapse": "what follows when a waiver ends while the release takes traffic",
+    "evidence_days_max": "how many days old evidence may be when it is judged; any age where it is left out",
     "remove": "rules of the extended policy that do not hold here, each with the reason",
     "gates": "the rules; under `extends`, one of an inherited name says only what changes",
 }
@@ -57,7 +59,13 @@ def schema() -> Schema:
             extends=_text() | {"examples": shipped()},
             purpose=_text(),
             approvals_min=_whole(1, 10) | {"default": default.approvals_min},
-            canary=_section(share=_share(), requests_min=_whole(1, 1_000_000_000), of=Canary()),
+            canary=_section(
+                steps={"type": "array", "minItems": 1, "items": _step()},
+                alpha=_number(above=0) | {"maximum": 0.5},
+                worse_max=_margin(),
+                slower_max=_margin(),
+                of=Canary(),
+            ),
             monitoring=_section(
                 twin_share=_share(),
                 alpha=_number(above=0) | {"maximum": 0.5},
@@ -68,6 +76,7 @@ def schema() -> Schema:
             server_attested={"type": "boolean", "default": default.server_attested},
             waivers={"type": "boolean", "default": default.waivers},
             on_lapse=_one_of(Action) | {"default": default.on_lapse.value},
+            evidence_days_max=_whole(1, DAYS_MAX),
             remove={"type": "object", "additionalProperties": _text()},
             gates={"type": "array", "minItems": 1},
         ),
@@ -146,6 +155,8 @@ def _described(docs: dict[str, str], **properties: Schema) -> Schema:
 
 def _section(*, of: Canary | Monitoring, **properties: Schema) -> Schema:
     defaults = {field.name: getattr(of, field.name) for field in fields(of)}
+    if isinstance(of, Canary):
+        defaults["steps"] = [asdict(step) for step in of.steps]
     return {
         "type": "object",
         "properties": {name: schema | {"default": defaults[name]} for name, schema in properties.items()},
@@ -173,6 +184,24 @@ def _whole(low: int, high: int) -> Schema:
 
 def _share() -> Schema:
     return _number(above=0) | {"maximum": 1}
+
+
+def _step() -> Schema:
+    """Shares that grow from step to step: that they do, a schema cannot say."""
+    return {
+        "type": "object",
+        "properties": {
+            "share": _number(above=0, below=1),
+            "requests_min": _whole(1, 1_000_000_000),
+            "seconds_min": _whole(0, 10_000_000) | {"default": 0},
+        },
+        "required": ["share", "requests_min"],
+        "additionalProperties": False,
+    }
+
+
+def _margin() -> Schema:
+    return {"type": "number", "minimum": 0, "exclusiveMaximum": 1}
 
 
 def _number(*, above: float | None = None, below: float | None = None) -> Schema:

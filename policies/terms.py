@@ -1,11 +1,13 @@
-"""What a policy says beside its rules: approvals, the first step of a release, monitoring, what follows from what."""
+"""What a policy says beside its rules: approvals, the steps of a release, monitoring, what follows from what."""
 
 from collections.abc import Callable
 from functools import partial
 from typing import Any
 
 from pruneguard.documents import Section
-from pruneguard.policy import Action, Canary, Monitoring, Policy
+from pruneguard.policy import Action, Canary, Monitoring, Policy, Step
+
+DAYS_MAX = 3650
 
 
 def terms(section: Section, base: Policy) -> dict[str, Callable[[], Any]]:
@@ -18,6 +20,11 @@ def terms(section: Section, base: Policy) -> dict[str, Callable[[], Any]]:
         "server_attested": partial(section.flag, "server_attested", default=base.server_attested),
         "waivers": partial(section.flag, "waivers", default=base.waivers),
         "on_lapse": partial(section.choice, "on_lapse", Action, default=base.on_lapse),
+        "evidence_days_max": lambda: (
+            section.integer("evidence_days_max", 1, DAYS_MAX)
+            if section.has("evidence_days_max")
+            else base.evidence_days_max
+        ),
     }
 
 
@@ -25,11 +32,37 @@ def _canary(section: Section | None, base: Canary) -> Canary:
     if section is None:
         return base
     canary = Canary(
-        share=section.number("share", _is_share, "a share above 0, at most 1", default=base.share),
-        requests_min=section.integer("requests_min", 1, 1_000_000_000, default=base.requests_min),
+        steps=_steps(section) if section.has("steps") else base.steps,
+        alpha=section.number("alpha", lambda a: 0 < a <= 0.5, "a rate above 0, at most 0.5", default=base.alpha),
+        worse_max=section.number("worse_max", _is_margin, "a share from 0, below 1", default=base.worse_max),
+        slower_max=section.number("slower_max", _is_margin, "a share from 0, below 1", default=base.slower_max),
     )
     section.done()
     return canary
+
+
+def _steps(section: Section) -> tuple[Step, ...]:
+    steps: list[Step] = []
+    for item in section.sections("steps"):
+        step = Step(
+            share=item.number("share", is_step, "a share above 0 and below 1, of six digits at most"),
+            requests_min=item.integer("requests_min", 1, 1_000_000_000),
+            seconds_min=item.integer("seconds_min", 0, 10_000_000, default=0),
+        )
+        item.done()
+        if steps and step.share <= steps[-1].share:
+            item.refuse("share", f"{step.share:g} after {steps[-1].share:g}; each step is a larger share")
+        steps.append(step)
+    return tuple(steps)
+
+
+def is_step(share: float) -> bool:
+    """A share that an event can name as it is."""
+    return 0.000001 <= share < 1 and float(f"{share:g}") == share and "e" not in f"{share:g}"
+
+
+def _is_margin(value: float) -> bool:
+    return 0 <= value < 1
 
 
 def _monitoring(section: Section | None, base: Monitoring) -> Monitoring:

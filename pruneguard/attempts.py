@@ -17,6 +17,7 @@ from torch import nn
 
 from pruneguard import canonical, pruning, search
 from pruneguard.errors import InvalidInputError
+from pruneguard.evaluation.correctness import crossing
 from pruneguard.evaluation.evaluate import Contender, Yardstick, efficiency, evaluate
 from pruneguard.evidence import Estimate, Evidence, Measurement
 from pruneguard.gates import stopping
@@ -136,7 +137,8 @@ def attempt(job: Job, twin: Twin, data: Evidence, trial: Trial, yardstick: Yards
         measure=lambda: known or _searching(job, candidate, twin, data, trial, yardstick),
     )
     rows = len(job.snapshot.release) / len(job.snapshot.gate)
-    likely = assurance(job.policy, evidence.measurements, rows=rows) if verdict.passed else None
+    again = {name: m for name, m in evidence.measurements.items() if not name.startswith(f"{crossing.NAME}.")}
+    likely = assurance(job.policy, again, rows=rows) if verdict.passed else None
     return Attempt(trial, candidate, evidence, verdict, assurance=likely)
 
 
@@ -164,6 +166,7 @@ def result(job: Job, tried: Attempt) -> Result:
 def _searching(
     job: Job, candidate: Contender, twin: Twin, data: Evidence, trial: Trial, yardstick: Yardstick | None
 ) -> Evidence:
+    recipe = _recipe(job, trial)
     return evaluate(
         candidate,
         twin.contender,
@@ -174,6 +177,8 @@ def _searching(
         all_else=False,
         stop=_hopeless(job, data),
         yardstick=yardstick,
+        crossed=job.crossing.of_candidate(recipe, ratio=trial.ratio, source=_source(job, recipe), told=trial.words),
+        watts_per_core=job.watts_per_core,
         progress=listener.get().progress(f"{trial.words}: measuring on the gate split"),
     )
 
@@ -208,6 +213,7 @@ def _candidate(job: Job, twin: Twin, data: Evidence, trial: Trial, *, step: str)
             wanted=_wanted(job),
             all_else=False,
             stop=stop,
+            watts_per_core=job.watts_per_core,
         )
         known.extend([shape] if stop(shape.measurements) else [])
         return not known

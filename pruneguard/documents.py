@@ -8,6 +8,7 @@ import difflib
 import math
 import unicodedata
 from collections.abc import Callable, Collection, Iterator
+from dataclasses import dataclass
 from enum import StrEnum
 from pathlib import Path
 from typing import NoReturn, TypeAlias, TypeVar
@@ -25,6 +26,14 @@ Choice = TypeVar("Choice", bound=StrEnum)
 
 _TAG = "tag:yaml.org,2002:"
 _FLOATS = {".inf": math.inf, "+.inf": math.inf, "-.inf": -math.inf, ".nan": math.nan}
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A line of a file, counted from 1."""
+
+    file: Path
+    line: int
 
 
 def read(path: Path) -> "Section":
@@ -101,9 +110,13 @@ class Section:
         """Whether the key is there; asking is no reason to take it."""
         return key in self._nodes
 
+    def place(self, key: str = "") -> Place:
+        """Where a key stands; where the section begins, if it lacks the key."""
+        return Place(self._path, self._lines.get(key, self._line))
+
     def refuse(self, key: str, why: str) -> NoReturn:
         """Raise InvalidInputError about a key of this section, or about the section where it lacks the key."""
-        self._fail(self._lines.get(key, self._line), key, why)
+        self._fail(self.place(key).line, key, why)
 
     def text(self, key: str, *, default: str | None = None) -> str:
         """A text that is not blank, in Unicode NFC, its outer white space stripped."""

@@ -7,6 +7,7 @@ from typing import Any, TypeAlias
 
 from pruneguard import canonical
 from pruneguard.errors import InvalidInputError
+from pruneguard.ledger.shapes import is_time
 
 
 @dataclass(frozen=True, slots=True)
@@ -71,7 +72,8 @@ class Evidence(canonical.Document):
     """Measurements about one subject: a candidate's artefact, or a data snapshot.
 
     Names are dotted, slices come last: `quality.paired`, `quality.paired.slice.class=3`. `context` says how it was
-    measured (versions, split, seed); it is recorded, not judged.
+    measured (versions, split, seed); it is recorded, not judged. `measured_at` is when (as `ledger.events.utc` writes
+    it), None where nobody said: a policy can refuse what is too old.
     """
 
     subject: str
@@ -79,6 +81,7 @@ class Evidence(canonical.Document):
     data: str
     measurements: Mapping[str, Measurement]
     context: Mapping[str, str] = field(default_factory=dict)
+    measured_at: str | None = None
 
     def get(self, name: str) -> Measurement | None:
         return self.measurements.get(name)
@@ -91,6 +94,7 @@ class Evidence(canonical.Document):
             "data": self.data,
             "measurements": {name: m.to_document() for name, m in self.measurements.items()},
             "context": dict(self.context),
+            "measured_at": self.measured_at,
         }
 
     @classmethod
@@ -99,12 +103,15 @@ class Evidence(canonical.Document):
             texts = [document["subject"], document["data"], *document["context"].values()]
             if not all(isinstance(text, str) for text in texts) or not isinstance(document["twin"], str | None):
                 raise TypeError("a name, a digest or a word of the context is no text")
+            if (measured_at := document["measured_at"]) is not None and not is_time(measured_at):
+                raise TypeError(f"{measured_at!r:.40} is no time like 2026-01-02T03:04:05.000000Z")
             return cls(
                 document["subject"],
                 document["twin"],
                 document["data"],
                 {name: _measurement(m) for name, m in document["measurements"].items()},
                 document["context"],
+                measured_at,
             )
 
 

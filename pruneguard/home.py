@@ -1,6 +1,7 @@
 """Where a service keeps what it writes: the ledger, its key, people's keys on this machine, artefacts."""
 
 import contextlib
+import os
 import socket
 from collections.abc import Mapping
 from types import MappingProxyType
@@ -8,6 +9,7 @@ from types import MappingProxyType
 from pruneguard.accounts import register
 from pruneguard.artifacts import Artifacts
 from pruneguard.errors import InvalidInputError, UnavailableError
+from pruneguard.files import appearing
 from pruneguard.held import Shelf
 from pruneguard.ledger.keys import Signer, load_log_key, load_signer, new_log_key, new_signer
 from pruneguard.ledger.ledger import Ledger
@@ -87,6 +89,18 @@ def artifacts(settings: Settings) -> Artifacts:
 def vault(settings: Settings) -> Vault:
     """Personal values, sealed, and the keys that open them."""
     return Vault(Openings(settings.privacy), SubjectKeys(settings.keys_dir / "subjects"))
+
+
+def observations_key(settings: Settings) -> bytes:
+    """What makes the digests of inputs; made when there is none yet. Without it they say nothing and match nothing."""
+    path = settings.keys_dir / "observations.key"
+    if not path.exists():
+        # Whoever else made one in this moment made the one that is read below.
+        with contextlib.suppress(InvalidInputError), appearing(path) as partial:
+            descriptor = os.open(partial, os.O_WRONLY | os.O_CREAT | os.O_EXCL, 0o600)
+            with os.fdopen(descriptor, "wb") as file:
+                file.write(os.urandom(32))
+    return path.read_bytes()
 
 
 def _reconciled(ledger: Ledger, settings: Settings) -> Ledger:

@@ -11,8 +11,9 @@ A step's event carries the run and the step as its causation id: a run that was 
 with what it did not. No framework here; `flows/` decides when these steps happen.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -20,15 +21,20 @@ from torch import nn
 
 from pruneguard import energy, pruning, releases
 from pruneguard.artifacts import Artifacts
+from pruneguard.crossing import Crossing, Fold
 from pruneguard.errors import IntegrityError, InvalidInputError
 from pruneguard.evaluation import data_quality
+from pruneguard.evaluation.correctness import crossing
 from pruneguard.evaluation.estimates import exact
 from pruneguard.evaluation.evaluate import Contender, evaluate
+from pruneguard.evaluation.fairness import feedback
+from pruneguard.evaluation.fairness.feedback import Served
+from pruneguard.evaluation.family import Family
 from pruneguard.evidence import Evidence
 from pruneguard.gates import judge as decide
 from pruneguard.gates import stopping
 from pruneguard.gates.selftest import SelfTest, self_test
-from pruneguard.ledger.events import Event
+from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.manifest import Manifest
@@ -58,6 +64,12 @@ class Job:
     reports: Path = Path("searches")
     watts_per_core: float = energy.WATTS_PER_CORE
     began: energy.Reading = field(default_factory=energy.Reading.now)
+    folds: list[Fold] = field(default_factory=list)
+
+    @property
+    def crossing(self) -> Crossing:
+        """Cross-validation, with the dense networks of its folds that are trained already."""
+        return Crossing(self.workload, self.snapshot, self.manifest, self.folds)
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -98,24 +110,25 @@ def begin(
     Raises InvalidInputError for a workload, data or policy that cannot work, and when the signer may not run.
     """
     began = energy.Reading.now()
-    workload = load(manifest.workload_file, manifest.workload_class)
-    snapshot = ask(workload, "data", data_dir)
-    data_quality.require_usable(snapshot)
-    data_quality.papers(workload)
-    matching.require_matching(workload, snapshot)
     state = ledger.state()
     if policy.digest not in state.policies:
         raise InvalidInputError(
             f"policy {policy.name} {policy.version} ({policy.digest}) was never adopted here; "
             f"an approver adopts it: pruneguard approve --policy {manifest.policy_file or manifest.policy}"
         )
+    workload = load(manifest.workload_file, manifest.workload_class)
+    snapshot = ask(workload, "data", data_dir)
+    data_quality.require_usable(snapshot)
+    data_quality.papers(workload)
+    matching.require_matching(workload, snapshot)
+    manifest = replace(manifest, policy_digest=policy.digest)
     interrupted = (
         r
         for r in state.runs.values()
         if r.manifest == manifest.digest
         and r.outcome is None
         and _of_data(ledger, r.id, snapshot.digest)
-        and _of_policy(ledger, r.id, policy.digest)
+        and _is_fresh(ledger, r.id, policy)
     )
     if (run := next(interrupted, None)) is None:
         number = 1 + sum(r.model == manifest.model for r in state.runs.values())
@@ -154,8 +167,11 @@ def try_gates(job: Job) -> SelfTest:
 # 2
 
 
-def admit(job: Job) -> Evidence:
-    """Measure the data and record the snapshot."""
+def admit(job: Job, served: Sequence[Served] | None = None) -> Evidence:
+    """Measure the data and record the snapshot.
+
+    `served` is what earlier versions of the model answered in traffic, None where nobody looked.
+    """
     if (past := done(job, "admit")) is not None:
         return Evidence.decode(job.artifacts.get(past.refs["evidence"]))
     with working("running the expectations"):
@@ -171,7 +187,10 @@ def admit(job: Job) -> Evidence:
             "each look is another chance to pass by luck: bring new rows"
         )
     measured = {**admission.evidence.measurements, "data.openings": exact(len(earlier), n=len(job.snapshot.release))}
-    evidence = replace(admission.evidence, measurements=measured)
+    if served is not None and not job.snapshot.numeric:
+        measured |= feedback.measure(job.snapshot, served, seed=job.manifest.seed)
+    context = {**admission.evidence.context, "feedback": _looked_at(job, served)}
+    evidence = replace(admission.evidence, measurements=measured, context=context, measured_at=utc(datetime.now(UTC)))
     refs = {
         "data": evidence.subject,
         "evidence": job.artifacts.put(evidence.encode()),
@@ -180,6 +199,18 @@ def admit(job: Job) -> Evidence:
     }
     record(job, "admit", "data.admitted", refs=refs)
     return evidence
+
+
+def _looked_at(job: Job, served: Sequence[Served] | None) -> str:
+    """Whether labels could be held against earlier answers, in words."""
+    if served is None:
+        return "nobody looked at what earlier versions answered"
+    if job.snapshot.numeric:
+        return "takes classes, and the answers are numbers"
+    if not served:
+        return "no earlier version has answered in traffic, as far as the ledger tells"
+    told = ", ".join(f"release {each.number} {len(each.said)}" for each in served)
+    return f"rows answered in traffic: {told}"
 
 
 def _opened_by(job: Job) -> list[str]:
@@ -238,9 +269,33 @@ def judge(job: Job, candidate: Contender, twin: Contender, data: Evidence) -> tu
         split="release",
         step=f"judge/{candidate.digest}",
         measure=lambda: evaluate(
-            candidate, twin, job.snapshot, split="release", seed=job.manifest.seed, wanted=named, progress=bar
+            candidate,
+            twin,
+            job.snapshot,
+            split="release",
+            seed=job.manifest.seed,
+            wanted=named,
+            crossed=job.crossing.of_twin() if candidate.digest == twin.digest else _crossed(job, candidate),
+            watts_per_core=job.watts_per_core,
+            progress=bar,
         ),
     )
+
+
+def _crossed(job: Job, candidate: Contender) -> Family:
+    """What cross-validation told the search of this candidate's recipe: it is about no split, and is not made twice."""
+    given = job.ledger.state().models[job.manifest.model].verdicts
+    digests = (
+        d for v in given if (v.run, v.candidate, v.split) == (job.run, candidate.digest, "gate") for d in v.evidence
+    )
+    measured = {
+        name: measurement
+        for digest in digests
+        for name, measurement in Evidence.decode(job.artifacts.get(digest)).measurements.items()
+        if name.startswith(f"{crossing.NAME}.")
+    }
+    lacks = None if measured else "the search has not measured it"
+    return Family(crossing.NAME, lambda: measured, lacks=lambda: lacks, on_demand=True)
 
 
 def judged(
@@ -257,8 +312,9 @@ def judged(
     if (past := done(job, step)) is not None:
         evidence = Evidence.decode(job.artifacts.get(past.refs["evidence"][-1]))
         return evidence, Verdict.decode(job.artifacts.get(past.refs["verdict"]))
-    evidence = measure()
-    verdict = decide(job.policy, [data, evidence], candidate=candidate.digest, twin=twin.digest, data=data.subject)
+    evidence = replace(measure(), measured_at=(now := utc(datetime.now(UTC))))
+    subjects = {"candidate": candidate.digest, "twin": twin.digest, "data": data.subject}
+    verdict = decide(job.policy, [data, evidence], **subjects, at=now)
     refs = {
         "model": candidate.digest,
         "parent": twin.digest,
@@ -267,7 +323,7 @@ def judged(
         "evidence": [job.artifacts.put(data.encode()), job.artifacts.put(evidence.encode())],
         "verdict": job.artifacts.put(verdict.encode()),
     }
-    record(job, step, "verdict.given", refs=refs, split=split, **verdict.outline)
+    record(job, step, "verdict.given", refs=refs, at=now, split=split, **verdict.outline)
     return evidence, verdict
 
 
@@ -308,19 +364,25 @@ def _of_data(ledger: Ledger, run: str, digest: str) -> bool:
     return admitted is None or admitted.refs["data"] == digest
 
 
-def _of_policy(ledger: Ledger, run: str, digest: str) -> bool:
-    """Whether a run judges by this policy, or by none yet: a policy that it extends may have changed since it began."""
-    tried = _event(ledger, run, "self-test")
-    return tried is None or tried.refs["policy"] == digest
+def _is_fresh(ledger: Ledger, run: str, policy: Policy) -> bool:
+    """Whether what a run has measured of its data counts still: what its policy calls too old lets nothing pass."""
+    admitted = _event(ledger, run, "admit")
+    if admitted is None or policy.evidence_days_max is None:
+        return True
+    age = datetime.now(UTC) - datetime.fromisoformat(admitted.time)
+    return age <= timedelta(days=policy.evidence_days_max)
 
 
-def record(job: Job, step: str, type_: str, *, refs: dict[str, Any] | None = None, **data: Any) -> Recorded:
-    """Put on record that a step of this run is done."""
+def record(
+    job: Job, step: str, type_: str, *, refs: dict[str, Any] | None = None, at: str | None = None, **data: Any
+) -> Recorded:
+    """Put on record that a step of this run is done, now or `at` the time that its decision rests on."""
     event = Event(
         type=type_,
         actor=job.signer.actor,
         data={"run": job.run, "model": job.manifest.model, **data},
         refs=refs or {},
         causation=f"{job.run}/{step}",
+        time=at or utc(datetime.now(UTC)),
     )
     return job.ledger.record(event)

@@ -56,11 +56,29 @@ class About:
     next_review: str = ""
 
 
+class Inputs(StrEnum):
+    """What is written of the inputs that a released version answers."""
+
+    DIGESTS = "digests"  # keyed digests, and the features by which drift shows
+    VALUES = "values"  # also every row as it came
+
+
+@dataclass(frozen=True, slots=True)
+class Observed:
+    """What monitors may write of a row. `personal` are numbers of features, from 0 over a row laid flat, of which
+    neither value nor statistic is ever written.
+    """
+
+    inputs: Inputs = Inputs.DIGESTS
+    personal: tuple[int, ...] = ()
+
+
 @dataclass(frozen=True, slots=True)
 class Manifest(canonical.Document):
     """A run as asked for.
 
     `policy` is what the file says: a shipped policy's name, or a path, and then `policy_file` is where it lies.
+    `policy_digest` names what was read there, with all that it extends: "" until a run begins under it.
     `ratios` are the shares that the search may let a recipe take away, from mild to bold. `evaluations_max` bounds how
     many candidates are measured to the end. `round_to` is the multiple that widths are kept at.
     """
@@ -72,7 +90,6 @@ class Manifest(canonical.Document):
     workload_digest: str
     policy: str
     policy_file: Path | None
-    policy_digest: str | None
     seed: int
     train_epochs: int
     finetune_epochs: int
@@ -82,9 +99,11 @@ class Manifest(canonical.Document):
     round_to: int
     objective: Objective
     about: About = About()
+    observed: Observed = Observed()
+    policy_digest: str = ""
 
     def to_document(self) -> dict[str, Any]:
-        """What the run depends on. Where the files lie is no part of it, what they held when it was loaded is."""
+        """What the run depends on. Where the files lie is no part of it, what was read in them is."""
         return {
             "kind": "manifest/v1",
             "model": self.model,
@@ -99,6 +118,7 @@ class Manifest(canonical.Document):
             "round_to": self.round_to,
             "objective": self.objective.value,
             "about": {name: text for name, text in asdict(self.about).items() if text},
+            "observations": {"inputs": self.observed.inputs.value, "personal": list(self.observed.personal)},
         }
 
 
@@ -119,7 +139,6 @@ def load_manifest(path: Path) -> Manifest:
         workload_digest=canonical.digest(documents.read_bytes(workload_file)),
         policy=policy,
         policy_file=policy_file,
-        policy_digest=canonical.digest(documents.read_bytes(policy_file)) if policy_file else None,
         seed=section.integer("seed", 0, 2**32 - 1, default=0),
         train_epochs=section.integer("train_epochs", 1, 10_000),
         finetune_epochs=section.integer("finetune_epochs", 1, 10_000),
@@ -129,6 +148,7 @@ def load_manifest(path: Path) -> Manifest:
         round_to=section.integer("round_to", 1, 256, default=8),
         objective=section.choice("objective", Objective, default=Objective.SPARSITY),
         about=_about(section.section("about")),
+        observed=_observed(section.section("observations")),
     )
     section.done()
     return manifest
@@ -198,6 +218,17 @@ def _about(section: documents.Section | None) -> About:
     if given["next_review"] and not _is_day(given["next_review"]):
         section.refuse("next_review", f"expected a day, YYYY-MM-DD, found {given['next_review']!r}; change it")
     return About(**given)
+
+
+def _observed(section: documents.Section | None) -> Observed:
+    if section is None:
+        return Observed()
+    wanted = "numbers of features, from 0"
+    personal = section.numbers("personal", lambda n: n >= 0 and n == int(n), wanted) if section.has("personal") else ()
+    inputs = section.choice("inputs", Inputs, default=Inputs.DIGESTS)
+    observed = Observed(inputs, tuple(sorted({int(number) for number in personal})))
+    section.done()
+    return observed
 
 
 def _is_day(text: str) -> bool:

@@ -5,15 +5,17 @@ refusal is an InvalidInputError with every reason.
 """
 
 from datetime import UTC, datetime, timedelta
+from typing import Any
 
 from pruneguard.artifacts import Artifacts
+from pruneguard.comparison import Comparison
 from pruneguard.errors import InvalidInputError
 from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.ledger import Ledger, Recorded
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Assurance, GivenVerdict, Model, Release, State, Status, Waiver
-from pruneguard.policy import Policy
+from pruneguard.policy import Policy, next_share
 
 
 def adopt(ledger: Ledger, artifacts: Artifacts, *, policy: Policy, signer: Signer) -> Recorded:
@@ -102,23 +104,125 @@ def approve(
 
 
 def shift(
-    ledger: Ledger, *, model: str, number: int, share: float, actor: str = MONITOR, signer: Signer | None = None
+    ledger: Ledger,
+    *,
+    model: str,
+    number: int,
+    share: float | None = None,
+    actor: str = MONITOR,
+    signer: Signer | None = None,
+    comparison: Comparison | None = None,
 ) -> Recorded:
     """Give an approved release a share of the traffic; a share of 1 makes it live and retires the version before.
 
-    Asked for again while nothing has changed since, it is done once; after another change it is a new act.
+    Without a `share` it is the next of its policy's steps. `comparison`, stored before, is what a monitor lets a canary
+    go on for. Asked for again while nothing has changed since, it is done once; after another change it is a new act.
     """
     state = ledger.state()
     release = find_release(state, model=model, number=number)
+    share = onward(state, release) if share is None else share
     since = _last_other_change(state.models[model], number, share)
-    event = Event(
-        type="traffic.shifted",
-        actor=actor,
-        data={"model": model, "number": number, "share": f"{share:g}", **_assurance(actor, signer)},
-        refs={"model": release.digest},
-        causation=f"{model}/{number}/share/{share:g}/since/{since}",
-    )
+    data = {"model": model, "number": number, "share": f"{share:g}", **_assurance(actor, signer)}
+    refs = {"model": release.digest}
+    if comparison is not None:
+        data["requests"], refs["comparison"] = comparison.requests, comparison.digest
+    causation = f"{model}/{number}/share/{share:g}/since/{since}"
+    return ledger.record(Event("traffic.shifted", actor, data, refs, causation), signer=signer)
+
+
+def copy(
+    ledger: Ledger,
+    *,
+    model: str,
+    number: int,
+    share: float | None,
+    actor: str = MONITOR,
+    signer: Signer | None = None,
+) -> Recorded:
+    """Let an approved release answer a share of the requests as well, unheard; None ends it."""
+    release = find_release(ledger.state(), model=model, number=number)
+    data = {"model": model, "number": number, "share": None if share is None else f"{share:g}"}
+    event = Event("traffic.copied", actor, data | _assurance(actor, signer), {"model": release.digest})
     return ledger.record(event, signer=signer)
+
+
+def hold(
+    ledger: Ledger, *, model: str, number: int | None, reason: str, actor: str, signer: Signer | None = None
+) -> Recorded:
+    """Keep a release where it is: nobody, not the monitor either, gives it another share until it is resumed.
+
+    Without a `number` it is the canary, or the next approved release. The way back stays open.
+    """
+    return _mark(ledger, "release.held", model=model, number=number, reason=reason, actor=actor, signer=signer)
+
+
+def resume(
+    ledger: Ledger, *, model: str, number: int | None, reason: str, actor: str, signer: Signer | None = None
+) -> Recorded:
+    """Let a held release go on. Without a `number` it is the one that is held."""
+    return _mark(ledger, "release.resumed", model=model, number=number, reason=reason, actor=actor, signer=signer)
+
+
+def _mark(
+    ledger: Ledger, type_: str, *, model: str, number: int | None, reason: str, actor: str, signer: Signer | None
+) -> Recorded:
+    known = find_model(ledger.state(), model)
+    held = type_ == "release.resumed"
+    # What is in canary comes first, what is approved after it.
+    waiting = [known.canary, *(r for r in known.releases.values() if r.status is Status.APPROVED)]
+    found = next((r for r in waiting if r is not None and (r.held is not None) is held), None)
+    if number is None and found is None:
+        raise InvalidInputError(f"{model} has no release {'that is held' if held else 'on its way to traffic'}")
+    release = find_release(ledger.state(), model=model, number=number) if number is not None else found
+    assert release is not None  # one of both is there
+    data = {"model": model, "number": release.number, "reason": reason, **_assurance(actor, signer)}
+    return ledger.record(Event(type_, actor, data, {"model": release.digest}), signer=signer)
+
+
+def divert(
+    ledger: Ledger,
+    *,
+    model: str,
+    reason: str,
+    actor: str,
+    to: int | None = None,
+    nothing: bool = False,
+    signer: Signer | None = None,
+) -> Recorded:
+    """The kill switch: take all traffic of a model away from its releases, until it is restored.
+
+    `to` is a release that was live and has not been rolled back; without one it is what `stand_in` finds. Where that is
+    none, or `nothing` is asked for, every request is refused with the reason.
+    """
+    known = find_model(ledger.state(), model)
+    release = None if nothing else stand_in(known)
+    if to is not None:
+        release = find_release(ledger.state(), model=model, number=to)
+    data = {"model": model, "to": release.number if release else None, "reason": reason, **_assurance(actor, signer)}
+    refs = {"model": release.digest} if release else {}
+    return ledger.record(Event("traffic.diverted", actor, data, refs), signer=signer)
+
+
+def restore(ledger: Ledger, *, model: str, reason: str, actor: str, signer: Signer | None = None) -> Recorded:
+    """Let what is live, and a canary beside it, answer again."""
+    data = {"model": model, "reason": reason, **_assurance(actor, signer)}
+    return ledger.record(Event("traffic.restored", actor, data), signer=signer)
+
+
+def stand_in(model: Model) -> Release | None:
+    """What answers for a model that is killed: the newest release of its twin, else what it answered by before.
+
+    Only what was live itself and has not been rolled back; None where there is nothing else.
+    """
+    others = [r for r in model.releases.values() if r.was_live and r.status is Status.RETIRED]
+    twin = model.live.twin if model.live else None
+    return next((r for r in reversed(others) if r.digest == twin), model.fallback)
+
+
+def onward(state: State, release: Release) -> float:
+    """The share that comes next for a release: its policy's next step, or everything where nothing is live."""
+    live = state.models[release.model].live
+    return next_share(state.policies[release.policy].steps, release.share) if live is not None else 1.0
 
 
 def roll_back(
@@ -209,6 +313,30 @@ def told_waivers(state: State, release: Release, now: str) -> str:
         for w in waivers
     )
     return f"failed, waived: {verdict.score()} rules pass, {verdict.score(held)} with waivers; {'; '.join(each)}"
+
+
+def told_step(state: State, release: Release, now: str = "") -> dict[str, Any] | None:
+    """Where a canary stands: what its step asks for, what it has by the log, and which share comes next.
+
+    `answered` is what was sealed since it has its share; None for what is no canary. `now` is a time as events have it.
+    """
+    if release.status is not Status.CANARY:
+        return None
+    step = next(step for step in state.policies[release.policy].steps if step.share == release.share)
+    model = state.models[release.model]
+    since = max(stretch.index for stretch in model.history if stretch.number == release.number)
+    batches = (b for b in model.batches if b["number"] == release.number and b["index"] > since)
+    answered = sum(int(b["rows"]) for b in batches)
+    stood = datetime.fromisoformat(max(now, state.clock)) - datetime.fromisoformat(release.stepped_at)
+    return {
+        "share": release.share,
+        "next": onward(state, release),
+        "requests_min": step.requests_min,
+        "answered": answered,
+        "requests_left": max(0, step.requests_min - answered),
+        "seconds_min": step.seconds_min,
+        "seconds_left": max(0, step.seconds_min - int(stood.total_seconds())),
+    }
 
 
 def told_approvals(release: Release) -> str:

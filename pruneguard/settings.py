@@ -3,9 +3,9 @@
 import os
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Annotated, TypeAlias
+from typing import Annotated, Literal, TypeAlias
 
-from pydantic import Field, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, ValidationError
+from pydantic import Field, NonNegativeFloat, NonNegativeInt, PositiveFloat, PositiveInt, SecretStr, ValidationError
 from pydantic_settings import BaseSettings, SettingsConfigDict
 
 from pruneguard import held
@@ -56,8 +56,37 @@ class Settings(BaseSettings):
     dashboard_port: Port = 8601
     """Port of the dashboard. 0 takes any free one."""
 
+    access: Literal["", "open", "tokens"] = ""
+    """Who may infer, send labels and read metrics: `tokens` for holders of a bearer token, `open` for everybody.
+
+    Empty is open on a loopback address, and refuses to listen on any other. Operations always take a token.
+    """
+
     threads: PositiveInt = 1
     """Threads that one inference may use."""
+
+    workers: NonNegativeInt = 0
+    """Processes that answer requests. 0 takes half of the cores, as many as have `threads` each, and at least one."""
+
+    batch_wait_ms: NonNegativeFloat = 0.0
+    """How long a request may wait for others, to be answered in one run. A network of less than a millisecond a row
+    is answered sooner without."""
+
+    batch_rows_max: PositiveInt = 64
+    """Rows of several requests that are answered in one run."""
+
+    connections_max: PositiveInt = 4096
+    """Connections that one worker keeps open; more are told to come back."""
+
+    drain_s: NonNegativeFloat = 0.0
+    """Seconds for which a service that is to stop says that it is not ready, and goes on answering: as long as your
+    load balancer takes to notice."""
+
+    tls_cert: Path | None = None
+    """PEM file of the certificate chain with which the gateway speaks https. Read again by a rolling restart."""
+
+    tls_key: Path | None = None
+    """PEM file of its private key, not encrypted."""
 
     watts_per_core: PositiveFloat = 10.0
     """Watts that a busy core is assumed to draw, for the energy estimate of a run."""
@@ -75,7 +104,7 @@ class Settings(BaseSettings):
     def environ(self) -> dict[str, str]:
         """These settings as a child process reads them, whatever folder it runs in."""
         told = self.model_dump(exclude={"passphrase"}).items()
-        values = ((name, v.resolve() if isinstance(v, Path) else v) for name, v in told)
+        values = ((name, v.resolve() if isinstance(v, Path) else v) for name, v in told if v is not None)
         return {PREFIX + name.upper(): str(value) for name, value in values}
 
     @property
@@ -101,7 +130,18 @@ class Settings(BaseSettings):
 
     @property
     def observations(self) -> Path:
+        """What the monitor must know after it was killed."""
         return self.home / "observations"
+
+    @property
+    def labels(self) -> Path:
+        """Labels that wait to be sealed with what was answered."""
+        return self.home / "labels.sqlite"
+
+    @property
+    def denials(self) -> Path:
+        """Calls that were denied, a line each."""
+        return self.home / "access"
 
     @property
     def cosigned(self) -> Path:

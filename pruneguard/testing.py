@@ -10,8 +10,9 @@ from typing import Any
 
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
-from pruneguard import canonical
+from pruneguard import canonical, releases
 from pruneguard.artifacts import Artifacts
+from pruneguard.comparison import Aspect, Comparison, Twin
 from pruneguard.errors import UnavailableError
 from pruneguard.evidence import Estimate, Evidence, Measurement, PairedTable
 from pruneguard.gates import judge
@@ -21,9 +22,11 @@ from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.keys import LogKey, Signer
 from pruneguard.ledger.ledger import Ledger, Recorded, opening
 from pruneguard.ledger.rules import MONITOR
-from pruneguard.policy import Policy, Rule, Subject
+from pruneguard.ledger.state import State
+from pruneguard.policy import Policy, Rule, Subject, next_share
 from pruneguard.pruning import tensors
 from pruneguard.pruning.lineage import Lineage
+from pruneguard.streams import Tally
 from pruneguard.verdict import Verdict
 
 ORIGIN = "pruneguard.example/test"
@@ -51,6 +54,7 @@ class MemoryStore:
     def __init__(self, vkey: str, entry: bytes, checkpoint: bytes) -> None:
         self.vkey = vkey
         self._lock = threading.RLock()
+        self._grown = threading.Condition(self._lock)
         self._entries: list[bytes] = []
         self._rows: dict[int, list[bytes]] = {0: []}
         self._checkpoints: dict[int, bytes] = {}
@@ -69,6 +73,10 @@ class MemoryStore:
             yield self
         finally:
             self._lock.release()
+
+    def wait_for_growth(self, size: int, timeout_s: float) -> bool:
+        with self._grown:
+            return self._grown.wait_for(lambda: max(self._checkpoints) > size, timeout_s)
 
     def drop_bodies(self, ranges: Sequence[tuple[int, int]]) -> None:
         with self._lock:
@@ -107,6 +115,8 @@ class MemoryStore:
         for level, _, value in nodes:
             self._rows.setdefault(level, []).append(value)
         self._checkpoints[size] = checkpoint
+        with self._grown:
+            self._grown.notify_all()
 
 
 def log_key(origin: str = ORIGIN) -> LogKey:
@@ -208,12 +218,12 @@ def story(ledger: Ledger, artifacts: Artifacts, *, model: str = "digits", start:
         return _given(script, run, verdict, [admitted, evidence])
 
     first = attempt(twin, PairedTable(870, 0, 0, 30), ratio="0", latency=1.0)
-    _released(script, twin, first, number=1, shares=("1",))
+    _released(script, twin, first, number=1)
     no = attempt(rejected, PairedTable(640, 10, 230, 20), ratio="0.75", latency=0.35)
     yes = attempt(candidate, PairedTable(864, 8, 6, 22), ratio="0.5", latency=0.61)
     script.record("run.finished", "ada", run=run, outcome="proposed")
     _sealed(script, twin, number=1, rows=5_000, flips=0)
-    _released(script, candidate, yes, number=2, shares=("0.1", "1"))
+    _released(script, candidate, yes, number=2)
     for flips in (4, 6, 95):
         _sealed(script, candidate, number=2, rows=2_000, flips=flips)
     moved: dict[str, Any] = {"number": 2, "drifted": 1, "columns": 7, "names": ["margin"]}
@@ -277,13 +287,49 @@ def _given(script: Script, run: str, verdict: Verdict, evidence: Sequence[Eviden
     return verdict.digest
 
 
-def _released(script: Script, digest: str, verdict: str, *, number: int, shares: Sequence[str]) -> None:
+def _released(script: Script, digest: str, verdict: str, *, number: int) -> None:
     script.record("release.proposed", "ada", {"model": digest, "verdict": verdict}, signed=True, number=number)
     script.record(
         "release.approved", "grace", {"model": digest}, signed=True, number=number, reason="every gate passed"
     )
-    for share in shares:
-        script.record("traffic.shifted", MONITOR, {"model": digest}, number=number, share=share)
+    share = 0.0
+    while share < 1:
+        state = script.ledger.state()
+        refs, data = counted(state, script.artifacts, model=script.model, number=number)
+        share = releases.onward(state, state.models[script.model].releases[number])
+        script.record("traffic.shifted", MONITOR, refs, **data, share=f"{share:g}")
+
+
+def counted(state: State, artifacts: Artifacts, *, model: str, number: int) -> tuple[dict[str, str], dict[str, Any]]:
+    """What a monitor's `traffic.shifted` names, and tells beside the share: of a canary, what `compared` counts."""
+    release = state.models[model].releases[number]
+    if not release.share:
+        return {"model": release.digest}, {"number": number}
+    seen = compared(state, model=model, number=number)
+    refs = {"model": release.digest, "comparison": artifacts.put(seen.encode())}
+    return refs, {"number": number, "requests": seen.requests}
+
+
+def compared(state: State, *, model: str, number: int) -> Comparison:
+    """What a monitor counts of a good canary by the end of its step: no failure, and a twin that agrees."""
+    release = state.models[model].releases[number]
+    live = state.models[model].live
+    step = next(step for step in state.policies[release.policy].steps if step.share == release.share)
+    tallies = {Aspect.FAILED: (Tally(9, step.requests_min),), Aspect.SLOW: (Tally(9, step.requests_min, 9, 1),)}
+    twin = None if release.digest == release.twin else Twin(runs=20, flips=0, evalue=0.8, threshold=100.0)
+    standing = (release.policy, release.share, step.requests_min, step.seconds_min)
+    return Comparison(model, number, live.number if live else 0, *standing, 12.5, tallies, twin)
+
+
+def lead(ledger: Ledger, *, model: str, number: int, share: float) -> None:
+    """Take a release from step to step until it has a share of the traffic; smaller than what it has, at once."""
+    while (release := ledger.state().models[model].releases[number]).share != share:
+        state = ledger.state()
+        seen = compared(state, model=model, number=number) if release.share else None
+        following = next_share(state.policies[release.policy].steps, release.share) if share < 1 else 1.0
+        if state.models[model].live is not None:
+            following = releases.onward(state, release)
+        releases.shift(ledger, model=model, number=number, share=min(share, following), comparison=seen)
 
 
 def _sealed(script: Script, digest: str, *, number: int, rows: int, flips: int) -> None:

@@ -6,6 +6,10 @@ A workload is a class in a Python file; a manifest names it as `file.py:Class`. 
         def build(self) -> torch.nn.Module: ...                  a fresh, untrained network, logits out
         def data(self, directory: Path) -> Snapshot: ...         the same rows at every call
         def train(self, model, split, *, epochs, seed): ...      optional; in place; else Adam on cross-entropy
+
+Where labels are numbers and no classes, the network answers with one number for each row, [n] or [n, 1], in the labels'
+unit. The snapshot says `classes=None` and, as its `tolerance`, how near to its label an answer counts as right; without
+a `train` of its own the network is trained on the squared error.
 """
 
 import hashlib
@@ -29,6 +33,9 @@ if TYPE_CHECKING:
 Floats = npt.NDArray[np.float32]
 Integers = npt.NDArray[np.int64]
 
+Labels: TypeAlias = npt.NDArray[Any]
+"""One for each row [n]: int64, classes from 0; or, of a regression, float32, the numbers to be answered."""
+
 Kind: TypeAlias = Literal["images", "table", "text"]
 KINDS: tuple[Kind, ...] = ("images", "table", "text")
 
@@ -51,11 +58,12 @@ class Split:
     """Rows of one split.
 
     `x` is float32 [n, ...] (images [n, channels, height, width], tables [n, features]), `y` int64 [n] with classes
-    from 0. `slices` maps a column's name to one text per row; every value is a slice that the gates look at alone.
+    from 0, or float32 [n] of a regression. `slices` maps a column's name to one text per row; every value is a slice
+    that the gates look at alone.
     """
 
     x: Floats
-    y: Integers
+    y: Labels
     slices: Mapping[str, npt.NDArray[np.str_]] = field(default_factory=dict)
 
     def __len__(self) -> int:
@@ -71,22 +79,29 @@ class Snapshot:
     """The data of one run.
 
     `train` fits; `gate` is what the search may look at as often as it likes; `release` is opened once, for the final
-    verdict. `bounds` are the smallest and largest value a feature can take (attacks and noise stay inside).
-    `outliers` are rows that belong to no class, for the out-of-distribution gate. `kind` says what a row is, and so
-    what can happen to it; None is images where rows have three dimensions, else a table. Text is never guessed, and
-    has `tokens`. `protected` names the slice columns by which nobody may be treated worse (sex, race): fairness is
-    measured by them.
+    verdict. `classes` is None where labels are numbers; then `tolerance` says, in their unit, how far from its label
+    an answer may lie and be right. `bounds` are the smallest and largest value a feature can take (attacks and noise
+    stay inside). `outliers` are rows that belong to no class, for the out-of-distribution gate. `kind` says what a row
+    is, and so what can happen to it; None is images where rows have three dimensions, else a table. Text is never
+    guessed, and has `tokens`. `protected` names the slice columns by which nobody may be treated worse (sex, race):
+    fairness is measured by them.
     """
 
     train: Split
     gate: Split
     release: Split
-    classes: int
+    classes: int | None
     bounds: tuple[float, float] = (0.0, 1.0)
     outliers: Floats | None = None
     kind: Kind | None = None
     tokens: Tokens | None = None
     protected: tuple[str, ...] = ()
+    tolerance: float | None = None
+
+    @property
+    def numeric(self) -> bool:
+        """Whether this is a regression: labels are numbers."""
+        return self.classes is None
 
     @property
     def splits(self) -> dict[str, Split]:
@@ -98,6 +113,8 @@ class Snapshot:
         hasher = hashlib.sha256(f"snapshot/v1 {self.classes} {self.bounds}".encode())
         if self.kind is not None:
             hasher.update(f"\nkind {self.kind} {self.tokens}".encode())
+        if self.tolerance is not None:
+            hasher.update(f"\ntolerance {float(self.tolerance)}".encode())
         if self.protected:
             hasher.update(f"\nprotected {self.protected}".encode())
         arrays: dict[str, npt.NDArray[np.generic]] = {}

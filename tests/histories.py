@@ -3,7 +3,7 @@
 import random
 import uuid
 from collections.abc import Callable, Iterator
-from dataclasses import asdict, dataclass, field
+from dataclasses import asdict, dataclass, field, replace
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from typing import Any, TypeAlias
@@ -11,14 +11,18 @@ from typing import Any, TypeAlias
 from cryptography.hazmat.primitives.asymmetric.ed25519 import Ed25519PrivateKey
 
 from pruneguard import canonical
+from pruneguard.comparison import Aspect
 from pruneguard.evidence import Estimate, Evidence
 from pruneguard.gates import judge
+from pruneguard.gates.exhibits import ArtefactTest, Exhibit
 from pruneguard.ledger import dsse, fold
 from pruneguard.ledger.events import CLICKED, PAYLOAD_TYPE, SIGNED, Entry, Event, utc
 from pruneguard.ledger.keys import Signer
 from pruneguard.ledger.state import Release, Role, State, Status
-from pruneguard.policy import Action, Policy, Rule
-from pruneguard.testing import MONITOR, ORIGIN
+from pruneguard.policy import Action, Canary, Policy, Rule, Step
+from pruneguard.releases import onward
+from pruneguard.streams import Tally
+from pruneguard.testing import MONITOR, ORIGIN, compared
 
 ACTORS = ("root", "ruth", "ada", "ada.2", "grace", "grace-b", "hank", "otto", "audrey", "adal")
 PERSONS = {"ada.2": "ada", "grace-b": "grace", "ruth": "ruth"}
@@ -60,6 +64,7 @@ def policy(name: str, version: int) -> Policy:
         on_decay=Action.NOTIFY if version % 3 == 0 else Action.ROLL_BACK,
         server_attested=not strict,
         waivers=version % 4 != 3,
+        canary=Canary((Step(0.1, 200, 3600 * strict),) if strict else (Step(0.1, 200), Step(0.25, 500))),
         on_lapse=Action.ROLL_BACK if version % 3 == 0 else Action.NOTIFY,
     )
 
@@ -201,6 +206,14 @@ class History:
         refs = {"policy": self.chance.choice(sorted(self.state.policies)), "report": digest_of("report", 1)}
         return self._work("gates.self_tested", {"refused": self.chance.choice((3, 3, 4)), "of": 3}, **refs)
 
+    def drill(self) -> Event | None:
+        if not self.state.in_force:
+            return None
+        known = self.chance.choice(list(self.state.in_force.values()))
+        test = drilled(known.name, known.version)
+        refs = {"policy": known.digest, "report": self._put(test.encode())}
+        return self._event("gates.drilled", self._one_with(Role.ENGINEER), test.outline, **refs)
+
     def waive(self) -> Event | None:
         noes = [(m.name, v) for m in self.state.models.values() for v in m.verdicts if v.objections]
         if not noes:
@@ -225,9 +238,55 @@ class History:
         return self._about(self._one_with(Role.APPROVER), "release.approved", Status.PROPOSED, reason="good")
 
     def shift(self) -> Event | None:
+        release = self._release(Status.APPROVED, Status.CANARY)
+        if release is None:
+            return None
         actor = self.chance.choice((MONITOR, self._one_with(Role.OPERATOR)))
-        share = self.chance.choice(("0.1", "0.25", "1"))
-        return self._about(actor, "traffic.shifted", Status.APPROVED, Status.CANARY, share=share)
+        share = onward(self.state, release)
+        if self.chance.random() < self.wrong:
+            share = self.chance.choice((0.1, 0.25, 1))
+        data = {"model": release.model, "number": release.number, "share": f"{share:g}"}
+        refs = {"model": release.digest}
+        if actor == MONITOR and release.share in (0.1, 0.25):
+            seen = compared(self.state, model=release.model, number=release.number)
+            refs["comparison"] = self._put(seen.encode())
+            data["requests"] = seen.requests - (self.chance.random() < self.wrong)
+        return self._event("traffic.shifted", actor, data, **refs)
+
+    def copy(self) -> Event | None:
+        actor = self.chance.choice((MONITOR, self._one_with(Role.OPERATOR)))
+        share = self.chance.choice(("0.2", "0.2", None))
+        return self._about(actor, "traffic.copied", Status.APPROVED, share=share)
+
+    def pause(self) -> Event | None:
+        kind = self.chance.choice(("release.held", "release.held", "release.resumed"))
+        return self._about(self._one_with(Role.OPERATOR), kind, Status.APPROVED, Status.CANARY, reason="a look")
+
+    def let_go_on(self) -> Event | None:
+        held = [r for m in self.state.models.values() for r in m.releases.values() if r.held is not None]
+        if not held:
+            return None
+        release = self.chance.choice(held)
+        data = {"model": release.model, "number": release.number, "reason": "looked"}
+        return self._event("release.resumed", self._one_with(Role.OPERATOR), data, model=release.digest)
+
+    def divert(self) -> Event | None:
+        model = self.state.models.get(self.chance.choice(MODELS))
+        if model is None:
+            return None
+        data: dict[str, Any] = {"model": model.name, "to": None, "reason": "worse"}
+        refs: dict[str, str] = {}
+        if model.releases and self.chance.random() < 0.7:
+            release = self.chance.choice(list(model.releases.values()))
+            data["to"], refs["model"] = release.number, release.digest
+        return self._event("traffic.diverted", self._one_with(Role.OPERATOR), data, **refs)
+
+    def restore(self) -> Event | None:
+        diverted = [model.name for model in self.state.models.values() if model.diverted]
+        if not diverted and not self.wrong:
+            return None
+        data = {"model": self.chance.choice(diverted or list(MODELS)), "reason": "mended"}
+        return self._event("traffic.restored", self._one_with(Role.OPERATOR), data)
 
     def roll_back(self) -> Event | None:
         release = self._release(Status.CANARY, Status.LIVE)
@@ -258,6 +317,13 @@ class History:
         if release is None:
             return None
         data = {"model": release.model, "number": release.number, "detector": "twin", "cause": "data", "evidence": {}}
+        if release.status is Status.CANARY and self.chance.random() < 0.3:
+            seen = compared(self.state, model=release.model, number=release.number)
+            worse = {Aspect.FAILED: (Tally(9, 200, 2, 60),)}
+            stopped = self._put(replace(seen, tallies=worse).encode())
+            return self._event(
+                "alarm.raised", MONITOR, data | {"detector": "canary"}, model=release.digest, comparison=stopped
+            )
         lapsed = self.state.lapsed(release, utc(self.now)) if release.waivers else []
         if lapsed and self.chance.random() < 0.8:
             data |= {"detector": "waiver", "waiver": self.chance.choice(lapsed).event}
@@ -301,6 +367,27 @@ class History:
         return self._event(
             "subject.erased", self._keeper(), {"commitments": [self.chance.choice(standing)], "basis": "b"}
         )
+
+    def issue(self) -> Event:
+        holder = self._anybody()
+        acts = ["infer"] if self.chance.random() < 0.7 else ["metrics", "operate"]
+        if "operate" in acts:
+            holder = self._one_with(Role.OPERATOR)
+        models = self.chance.choice((["*"], [self.chance.choice(MODELS)], list(MODELS)))
+        data = {"token": f"t{self._one_of(30)}", "holder": holder, "acts": acts, "models": models, "per_second": 50}
+        data |= {"expires": utc(self.now + timedelta(days=self.chance.choice((1, 300, 366)))), "reason": "r"}
+        return self._event("token.issued", self._one_with(Role.ADMIN), data, secret=digest_of("secret", 1))
+
+    def end_token(self) -> Event | None:
+        if not self.state.tokens:
+            return None
+        token = self.chance.choice(list(self.state.tokens.values()))
+        by = self.chance.choice((token.holder, self._one_with(Role.ADMIN)))
+        return self._event("token.revoked", by, {"token": token.token, "reason": "lost"})
+
+    def deny(self) -> Event:
+        data = {"since": utc(self.now), "until": utc(self.now + timedelta(seconds=9)), "reasons": {"no token": 3}}
+        return self._event("access.denied", MONITOR, data, calls=digest_of("calls", len(self.entries)))
 
     # -- parts
 
@@ -455,11 +542,32 @@ def measured(candidate: str, twin: str, data: str, split: str, *, bad: int) -> E
     return Evidence(candidate, twin, data, found, {"split": split, "seed": "7"})
 
 
+@cache
+def drilled(name: str, version: int) -> ArtefactTest:
+    """Candidate 1 as the artefact that was made bad, candidate 0 as the clean one."""
+    candidates = digest_of("candidate", 1), digest_of("candidate", 0)
+    twin, data = digest_of("twin", 0), digest_of("rows", 0)
+    bad, clean = (measured(each, twin, data, "gate", bad=1 - at) for at, each in enumerate(candidates))
+    return ArtefactTest(
+        policy(name, version),
+        1,
+        (
+            Exhibit("bad", "answers at random", "quality.accuracy", candidates[0], twin, data, (bad,)),
+            Exhibit("clean", None, "", candidates[1], twin, data, (clean,)),
+        ),
+    )
+
+
 OTHER: dict[str, list[Any]] = {
+    "refused": [-1, 2, True],
+    "clean_passed": [2, "1"],
+    "clean_of": [0],
     "actor": ["adal", "m0nitor", MONITOR, "\u0430da"],
     "person": ["grace", "gr-ace", "m0nitor", MONITOR],
     "roles": [["admin", "approver"], [], ["boss"], ["engineer", "engineer"]],
-    "share": ["0", "1.5", 1],
+    "share": ["0", "1.5", 1, "0.3", "1"],
+    "steps": [[], [{"share": "1", "requests_min": 1, "seconds_min": 0}], [{"share": "0.5"}]],
+    "requests": [None, -1, 3],
     "version": [1, 0, "1", True],
     "approvals_min": [1, 0],
     "model": ["letters", "unknown", ""],
@@ -486,6 +594,12 @@ OTHER: dict[str, list[Any]] = {
     "statement": [" "],
     "reason": [" ", "r" * 4_001],
     "assurance": ["signed", None],
+    "holder": ["adal", "root", "otto"],
+    "acts": [["operate"], [], ["infer", "infer"], ["everything"]],
+    "models": [["*", "digits"], [], ["digits", "digits"], "*"],
+    "until": ["2026-01-01T00:00:00.000000Z", ""],
+    "reasons": [{}, {"no token": 0}, {" ": 1}],
+    "token": ["t0"],
 }
 
 ACTS: dict[Act, int] = {
@@ -507,6 +621,11 @@ ACTS: dict[Act, int] = {
     History.approve: 20,
     History.shift: 20,
     History.roll_back: 6,
+    History.copy: 4,
+    History.pause: 10,
+    History.let_go_on: 6,
+    History.divert: 2,
+    History.restore: 6,
     History.seal: 6,
     History.drift: 2,
     History.alarm: 3,
@@ -514,9 +633,13 @@ ACTS: dict[Act, int] = {
     History.hold: 2,
     History.lift: 2,
     History.self_test: 2,
+    History.drill: 3,
     History.drop: 4,
     History.describe: 2,
     History.erase: 1,
+    History.issue: 4,
+    History.end_token: 2,
+    History.deny: 2,
 }
 
 

@@ -1,5 +1,6 @@
 import contextlib
 import re
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -101,21 +102,22 @@ def test_what_has_a_default_may_be_left_out(folder: Path) -> None:
 
 def test_a_shipped_policy_is_named_without_a_file(folder: Path) -> None:
     manifest = load(folder, GOOD.replace("policy.yaml", "standard"))
-    assert (manifest.policy, manifest.policy_file, manifest.policy_digest) == ("standard", None, None)
+    assert (manifest.policy, manifest.policy_file) == ("standard", None)
 
 
 def test_the_digest_names_values_workload_and_policy_and_not_the_place(folder: Path) -> None:
-    first = load(folder, GOOD).digest
+    manifest = load(folder, GOOD)
+    first = manifest.digest
     moved = folder / "moved"
     moved.mkdir()
     for name in ("workload.py", "policy.yaml"):
         (moved / name).write_bytes((folder / name).read_bytes())
     assert load(moved, "# a comment\n" + GOOD).digest == first
     changed = {load(folder, GOOD.replace("seed: 7", "seed: 8")).digest, first}
-    for name in ("workload.py", "policy.yaml"):
-        (folder / name).write_text("# changed\n")
-        changed.add(load(folder, GOOD).digest)
-    assert len(changed) == 4
+    (folder / "workload.py").write_text("# changed\n")
+    changed.add(load(folder, GOOD).digest)
+    changed |= {replace(manifest, policy_digest=name).digest for name in ("sha256:one", "sha256:another")}
+    assert len(changed) == 5
 
 
 @pytest.mark.parametrize(
@@ -207,6 +209,29 @@ about:
   next_review: 2027-06-30
 """
 )
+
+
+def test_what_monitors_may_write_of_a_row_is_part_of_what_a_run_signs(folder: Path) -> None:
+    silent = load(folder, GOOD)
+    asked = load(folder, f"{GOOD}observations:\n  inputs: values\n  personal: [7, 0, 7]\n")
+    assert silent.to_document()["observations"] == {"inputs": "digests", "personal": []}
+    assert asked.to_document()["observations"] == {"inputs": "values", "personal": [0, 7]}
+    assert asked.digest != silent.digest
+
+
+@pytest.mark.parametrize(
+    ("line", "why"),
+    [
+        ("  inputs: all", "observations.inputs: expected"),
+        ("  personal: []", "observations.personal: expected a list"),
+        ("  personal: [-1]", "observations.personal: expected numbers of features, from 0"),
+        ("  personal: [0.5]", "observations.personal: expected numbers of features, from 0"),
+        ("  personal: [age]", "observations.personal: expected numbers of features, from 0"),
+        ("  persnal: [1]", "observations.persnal"),
+    ],
+)
+def test_a_mistake_in_what_may_be_written_is_named_with_its_line(folder: Path, line: str, why: str) -> None:
+    assert refusal(folder, f"{GOOD}observations:\n{line}\n").startswith(f":11: {why}")
 
 
 def test_what_people_say_about_a_model_is_part_of_what_a_run_signs(folder: Path) -> None:

@@ -1,5 +1,6 @@
 """The acts that move a release, on the test story's ledger: version 1 is live again after version 2 was rolled back."""
 
+from dataclasses import replace
 from datetime import timedelta
 
 import pytest
@@ -9,10 +10,14 @@ from pruneguard.artifacts import Artifacts
 from pruneguard.errors import InvalidInputError
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.state import GivenVerdict, Status
+from pruneguard.policy import Canary, Step
+
+STEPS = tuple(Step(share, requests_min=200) for share in (0.1, 0.5))
 
 
 @pytest.fixture
-def ledger() -> Ledger:
+def ledger(monkeypatch: pytest.MonkeyPatch) -> Ledger:
+    monkeypatch.setattr(testing, "POLICY", replace(testing.POLICY, canary=Canary(STEPS)))
     ledger = testing.memory_ledger()
     testing.story(ledger, Artifacts("memory://test-releases"))
     return ledger
@@ -42,8 +47,8 @@ def test_a_share_that_is_asked_for_again_after_another_is_given_again(ledger: Le
     def shifted(share: float) -> int:
         return releases.shift(ledger, model="digits", number=3, share=share, actor="otto", signer=otto).index
 
-    at = [shifted(share) for share in (0.1, 0.1, 0.5, 0.1, 1, 1)]
-    assert at[0] == at[1] < at[2] < at[3] < at[4] == at[5]
+    at = [shifted(share) for share in (0.1, 0.1, 0.5, 0.1, 0.5, 1, 1)]
+    assert at[0] == at[1] < at[2] < at[3] < at[4] < at[5] == at[6]
     releases.roll_back(ledger, model="digits", reason="worse", actor="otto", signer=otto)
     with pytest.raises(InvalidInputError, match="rolled back; only an approved release takes traffic"):
         shifted(1)
@@ -120,7 +125,7 @@ def test_a_waiver_that_lapsed_is_told_of_what_takes_traffic_only(ledger: Ledger)
     releases.approve(ledger, model="digits", number=3, reason="read", signer=testing.people()["grace"])
     never = "9999-01-01T00:00:00.000000Z"
     assert releases.lapsed_waivers(ledger.state(), never) == []
-    releases.shift(ledger, model="digits", number=3, share=0.5)
+    releases.shift(ledger, model="digits", number=3)
     assert releases.lapsed_waivers(ledger.state(), ledger.state().clock) == []
     lapsed = releases.lapsed_waivers(ledger.state(), never)
     assert {waiver.rule for _, waiver in lapsed} == set(found.objections)
@@ -150,6 +155,6 @@ def test_a_click_is_recorded_as_one(ledger: Ledger) -> None:
     assert done.event.data["assurance"] == "server-attested"
     release = ledger.state().models["digits"].releases[3]
     assert releases.told_approvals(release) == "grace (server-attested)"
-    releases.shift(ledger, model="digits", number=3, share=0.5, actor="otto")
+    releases.shift(ledger, model="digits", number=3, share=0.1, actor="otto")
     back = releases.roll_back(ledger, model="digits", reason="seen enough", actor="otto")
     assert back.event.data["assurance"] == "server-attested"

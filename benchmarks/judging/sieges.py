@@ -33,7 +33,7 @@ class Library:
 
 
 LIBRARIES = (
-    Library("art", ("adversarial-robustness-toolbox==1.20.1",)),
+    Library("art", ("adversarial-robustness-toolbox==1.20.1", "packaging")),  # which it imports, and does not ask for
     Library("foolbox", ("foolbox==3.3.4",)),
 )
 

@@ -28,6 +28,7 @@ def page() -> None:
     _versions(model, measures)
     _verdict(model, measures)
     _rejected(model, measures)
+    _data(model)
     _lineage(model)
 
 
@@ -184,6 +185,27 @@ def _reasons(book: Book, verdict: GivenVerdict) -> list[str]:
     return [
         f"**{plain(f.rule)}** ({f.outcome.value}): {plain(f.observed)}; required {plain(f.required)}" for f in found
     ]
+
+
+def _data(model: Model) -> None:
+    """What was found in the rows before anything was trained on them: the page of the newest admission."""
+    st.subheader("Data")
+    book = frame.book()
+    try:
+        lines = book.lines(book.find(types=["data.admitted"], model=model.name).indices[:1])
+        digest = lines[0].entry.event.refs.get("page") if lines else None
+        content = None if digest is None else book.content(digest)
+    except PruneGuardError as error:
+        st.warning(f"The page about the data cannot be shown: {plain(error)}")
+        return
+    if not lines:
+        st.caption("None was admitted yet.")
+        return
+    event = lines[0].entry.event
+    st.markdown(f"Newest snapshot: {short(event.refs['data'])}, admitted {clock(event.time)} UTC.")
+    if content is not None:
+        name = f"{model.name}-data.html"
+        st.download_button("Download what was found in it", content, name, "text/html", on_click="ignore")
 
 
 def _lineage(model: Model) -> None:

@@ -12,9 +12,11 @@ from dashboards.wording import age, clock, count, look, now, percent, plain, sen
 from pruneguard import releases
 from pruneguard.errors import PruneGuardError
 from pruneguard.ledger.state import Model, Release, Role, State, Status
-from pruneguard.policy import Policy
 
-TURNS = ("release.proposed", "release.approved", "traffic.shifted", "alarm.raised", "release.rolled_back")
+TURNS = (
+    *("release.proposed", "release.approved", "release.held", "release.resumed", "release.rolled_back"),
+    *("traffic.shifted", "traffic.copied", "traffic.diverted", "traffic.restored", "alarm.raised"),
+)
 TURNS_MAX = 100
 
 
@@ -33,8 +35,14 @@ def _live(chosen: Model) -> None:
     if not model.releases:
         st.info("No version was proposed yet. A run proposes the sparsest candidate that passes every rule.")
         return
+    if (diverted := model.diverted) is not None:
+        st.error(
+            f"⏻ **Diverted by {plain(diverted.by)}** since {clock(diverted.time)} UTC: "
+            f"{f'version {diverted.to} answers everything' if diverted.to else 'nothing answers'}. "
+            f"{plain(diverted.reason)}. Back: `pruneguard restore {plain(model.name)}`."
+        )
     if (canary := model.canary) is not None:
-        _canary(model, canary)
+        _canary(state, canary)
     for release in model.releases.values():
         if release.waivers and release.status not in (Status.RETIRED, Status.ROLLED_BACK):
             st.warning(f"§ **Version {release.number}** {plain(releases.told_waivers(state, release, now(state)))}")
@@ -50,18 +58,23 @@ def _live(chosen: Model) -> None:
     )
 
 
-def _canary(model: Model, canary: Release) -> None:
-    rows = answered(model, canary)
-    policy = _policy(canary)
+def _canary(state: State, canary: Release) -> None:
     st.markdown(
         f"{look(Status.CANARY)} **Version {canary.number}** answers {percent(canary.share, 0)} of the requests "
         f"since {clock(canary.changed_at)} UTC ({age(canary.changed_at)})."
     )
-    if policy is not None:
-        needed = policy.canary.requests_min
+    if canary.held is not None:
+        st.warning(
+            f"‖ Held by {plain(canary.held.by)}: {plain(canary.held.reason)}. Nobody gives it more until resumed."
+        )
+    step = releases.told_step(state, canary, now(state))
+    if step is not None:
+        needed, left = step["requests_min"], step["seconds_left"]
+        more = f", {left} s left" if left else ""
         st.progress(
-            min(rows / needed, 1.0) if needed else 1.0,
-            f"{count(rows)} of {count(needed)} requests sealed; after them, without an alarm, it goes live",
+            min(step["answered"] / needed, 1.0),
+            f"{count(step['answered'])} of {count(needed)} requests sealed{more}; after them, if it is no worse than "
+            f"what is live, it takes {percent(step['next'], 0)}",
         )
 
 
@@ -74,13 +87,6 @@ def taken(model: Model, release: Release) -> float:
 def answered(model: Model, release: Release) -> int:
     """Requests in the sealed batches of one version."""
     return sum(int(batch.get("rows", 0)) for batch in model.batches if batch["number"] == release.number)
-
-
-def _policy(release: Release) -> Policy | None:
-    try:
-        return frame.book().policy(release.policy)
-    except PruneGuardError:
-        return None  # the release does not depend on our showing its document
 
 
 def _row(state: State, model: Model, release: Release) -> dict[str, str]:

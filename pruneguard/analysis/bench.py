@@ -15,7 +15,7 @@ from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation.efficiency.macs import multiply_accumulates
 from pruneguard.pruning import masks, recomputing, regimes
 from pruneguard.pruning.recipe import Recipe
-from pruneguard.pruning.shop import Shop, right
+from pruneguard.pruning.shop import Shop
 from pruneguard.reporting import Progress, listener
 
 LONGER_MAX = 2
@@ -62,7 +62,7 @@ class Bench:
         try:
             for seed in seeds:
                 model, epochs = train(seed)
-                differences.append(float(right(model, subject.rows).mean()) - subject.accuracy)
+                differences.append(subject.compared(model).difference)
                 lefts.append(_weights(model) / whole)
         except InvalidInputError as error:
             return Control(name, epochs, 0.0, (), str(error))

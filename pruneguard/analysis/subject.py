@@ -19,6 +19,7 @@ from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import data_quality
 from pruneguard.evaluation.contender import Contender
 from pruneguard.evaluation.correctness import quality
+from pruneguard.evaluation.marking import Marking
 from pruneguard.evidence import PairedTable
 from pruneguard.lifecycle import Twin, trained
 from pruneguard.manifest import Manifest
@@ -53,7 +54,7 @@ class Subject:
     @cached_property
     def right(self) -> npt.NDArray[np.bool_]:
         """Which rows the twin gets right."""
-        return shop.right(self.twin.model, self.rows)
+        return shop.right(self.twin.model, self.rows, Marking(self.snapshot.tolerance))
 
     @property
     def accuracy(self) -> float:
@@ -61,7 +62,7 @@ class Subject:
 
     def compared(self, model: nn.Module) -> PairedTable:
         """A network, in eval mode, beside the twin on the same rows."""
-        return quality.paired(shop.right(model, self.rows), self.right)
+        return quality.paired(shop.right(model, self.rows, Marking(self.snapshot.tolerance)), self.right)
 
     def recipe(self, name: str) -> Recipe:
         """Raises InvalidInputError for a recipe that the manifest has not."""

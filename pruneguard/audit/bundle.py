@@ -41,7 +41,10 @@ STATEMENT_TYPE = "application/vnd.in-toto+json"
 PREDICATE = "https://pruneguard.dev/bundle/v1"
 
 DOCUMENT_BYTES_MAX = 2_000_000
-DOCUMENT_REFS = ("policy", "verdict", "evidence", "expectations", "lineage", "report", "manifest", "document")
+DOCUMENT_REFS = (
+    *("policy", "verdict", "evidence", "expectations", "lineage"),
+    *("report", "manifest", "document", "comparison"),
+)
 """The references of an event that name documents, not models, rows or weights."""
 
 DECISIONS = frozenset(
@@ -50,7 +53,12 @@ DECISIONS = frozenset(
         "waiver.granted",
         "release.proposed",
         "release.approved",
+        "release.held",
+        "release.resumed",
         "traffic.shifted",
+        "traffic.copied",
+        "traffic.diverted",
+        "traffic.restored",
         "release.rolled_back",
         "alarm.raised",
     }
@@ -179,7 +187,8 @@ def decisions(selection: Selection) -> list[int]:
 def documents(selection: Selection) -> dict[str, int]:
     """Digests of the documents that selected events name, with the position that names each first.
 
-    What people attached to no model in particular is among them.
+    What people attached to no model in particular is among them, and so is the newest drill of the gates under each
+    policy that a selected verdict rests on.
     """
     named: dict[str, int] = {}
     for index, event in selection.events(*(selection.kinds.keys() - WITHOUT_DOCUMENTS)):
@@ -189,7 +198,19 @@ def documents(selection: Selection) -> dict[str, int]:
         if (entry := selection.log[index]) is not None:
             for digest in _named(entry.event):
                 named.setdefault(digest, index)
+    for index, event in drills(selection):
+        named.setdefault(event.refs["report"], index)
     return named
+
+
+def drills(selection: Selection) -> list[tuple[int, Event]]:
+    """The newest drill of the gates under each policy that a selected verdict rests on, with its position."""
+    used = {event.refs["policy"] for _, event in selection.events("verdict.given")}
+    newest = dict[str, tuple[int, Event]]()
+    for index in selection.kinds.get("gates.drilled", ()):
+        if (entry := selection.log[index]) is not None and (policy := entry.event.refs["policy"]) in used:
+            newest[policy] = (index, entry.event)
+    return sorted(newest.values(), key=lambda each: each[0])
 
 
 def _named(event: Event) -> Iterator[str]:

@@ -294,9 +294,10 @@ def _against(control: Control, history: History, attached: Sequence[Attached]) -
 
 
 def _failed_trial(history: History) -> Iterator[Against]:
-    for index, event in islice(history.newest("gates.self_tested"), 1):
-        if event.data["refused"] != event.data["of"]:
-            yield Against(index, f"Entry {index}: {COUNTERS['self-test-failed']}.")
+    for kind in ("gates.self_tested", "gates.drilled"):
+        for index, event in islice(history.newest(kind), 1):
+            if event.data["refused"] != event.data["of"]:
+                yield Against(index, f"Entry {index}: {COUNTERS['self-test-failed']}.")
 
 
 def _unanswered_alarms(history: History) -> Iterator[Against]:

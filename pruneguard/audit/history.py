@@ -120,7 +120,7 @@ class History:
 
     def _observe(self, index: int, event: Event) -> None:
         data = event.data
-        if event.type == "traffic.shifted":
+        if event.type in ("traffic.shifted", "traffic.copied"):
             self.served.add((data["model"], data["number"]))
         elif event.type == "batch.sealed":
             version = (data["model"], data["number"])

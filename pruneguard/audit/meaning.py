@@ -4,6 +4,7 @@
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from functools import partial
 from typing import TypeAlias
 
 from pruneguard import canonical
@@ -12,7 +13,14 @@ from pruneguard.audit.archive import RefusedError
 from pruneguard.audit.contents import Contents
 from pruneguard.audit.history import ranges
 from pruneguard.audit.integrity import Faults
-from pruneguard.audit.redecide import ReadDocument, policy_faults, selftest_faults, verdict_faults
+from pruneguard.audit.redecide import (
+    ReadDocument,
+    comparison_faults,
+    drill_faults,
+    policy_faults,
+    selftest_faults,
+    verdict_faults,
+)
 from pruneguard.ledger.events import Event
 
 Redecide: TypeAlias = Callable[[Event, ReadDocument], Iterator[str]]
@@ -56,15 +64,26 @@ def policies(contents: Contents) -> Faults:
 
 
 def self_tests(contents: Contents) -> Faults:
-    """14. The gates refuse again what they refused when they were tried."""
+    """14. The gates refuse again what they refused when they were tried, with bad numbers and with bad networks."""
     for index, event in contents.selection.events("gates.self_tested"):
         yield from _decided_again(contents, index, event, selftest_faults)
+    for index, event in bundle.drills(contents.selection):
+        yield from _decided_again(contents, index, event, drill_faults)
 
 
 def verdicts(contents: Contents) -> Faults:
     """15. Each verdict follows from its evidence."""
     for index, event in contents.selection.events("verdict.given"):
         yield from _decided_again(contents, index, event, verdict_faults)
+
+
+def comparisons(contents: Contents) -> Faults:
+    """16. Each canary went on, or was stopped, for what was counted."""
+    models = contents.history.state.models
+    for index, event in contents.selection.events("traffic.shifted", "alarm.raised"):
+        if "comparison" in event.refs:
+            policy = models[event.data["model"]].releases[event.data["number"]].policy
+            yield from _decided_again(contents, index, event, partial(comparison_faults, policy=policy))
 
 
 def _decided_again(contents: Contents, index: int, event: Event, faults: Redecide) -> Faults:
@@ -78,7 +97,7 @@ def _decided_again(contents: Contents, index: int, event: Event, faults: Redecid
 
 
 def documents(contents: Contents) -> Faults:
-    """16. Each document is the one that its name says."""
+    """17. Each document is the one that its name says."""
     for path in contents.archive.members:
         if path.startswith(bundle.DOCUMENTS):
             found = canonical.digest(contents.archive.read(path))
@@ -87,7 +106,7 @@ def documents(contents: Contents) -> Faults:
 
 
 def derived(contents: Contents) -> Faults:
-    """17. What is derived is what the log and its documents lead to."""
+    """18. What is derived is what the log and its documents lead to."""
     if contents.manifest.views != views.VERSION:
         yield (
             bundle.MANIFEST,
@@ -103,7 +122,7 @@ def derived(contents: Contents) -> Faults:
 
 
 def attestations(contents: Contents) -> Faults:
-    """18. Attestations say what the log leads to, once each, in order."""
+    """19. Attestations say what the log leads to, once each, in order."""
     for path, right in contents.statements.items():
         found = contents.payloads(path)
         if found == list(right) or path not in contents.archive.members:
@@ -119,7 +138,7 @@ def attestations(contents: Contents) -> Faults:
 
 
 def selected(contents: Contents) -> Faults:
-    """19. Every file that the selection asks for is there, and no other."""
+    """20. Every file that the selection asks for is there, and no other."""
     selection, present, manifest = contents.selection, contents.archive.members, contents.manifest
     wanted = {bundle.proof_path(index): f"{contents.place(index)}: a decision" for index in bundle.decisions(selection)}
     wanted |= dict.fromkeys(
@@ -148,20 +167,20 @@ def selected(contents: Contents) -> Faults:
 
 
 def bodies(contents: Contents) -> Faults:
-    """20. Entries are without a body only where the log says that retention dropped it."""
+    """21. Entries are without a body only where the log says that retention dropped it."""
     history = contents.history
     for start, end in history.state.unexplained(ranges(history.absent)):
         yield contents.place(start), f"entries {start} to {end - 1} have no body, and no retention says why"
 
 
 def traffic(contents: Contents) -> Faults:
-    """21. Batches follow each other without a gap, and are answers of versions to which the log gave traffic."""
+    """22. Batches follow each other without a gap, and are answers of versions to which the log gave traffic."""
     for index, reason in sorted(contents.history.unserved + contents.history.gaps):
         yield contents.place(index), reason
 
 
 def answering(contents: Contents, *, seen: tuple[str, ...]) -> Faults:
-    """22. What the auditor saw answering was given traffic by the log."""
+    """23. What the auditor saw answering was given traffic by the log."""
     served = contents.history.served
     digests = {
         release.digest

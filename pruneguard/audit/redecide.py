@@ -1,13 +1,18 @@
-"""Decide again what the service decided: a policy's terms, the trial of its gates, each verdict from its evidence."""
+"""Decide again what the service decided: a policy's terms, the trial of its gates, each verdict from its evidence, each
+step of a canary from what was counted.
+"""
 
 from collections.abc import Callable, Iterator
 from typing import TypeAlias
 
+from pruneguard.comparison import Comparison, Outcome, decide
+from pruneguard.errors import InvalidInputError
 from pruneguard.evidence import Evidence
 from pruneguard.gates import judge, missing
+from pruneguard.gates.exhibits import ArtefactTest
 from pruneguard.gates.selftest import self_test
 from pruneguard.ledger.events import Event
-from pruneguard.policy import Policy
+from pruneguard.policy import Policy, next_share
 from pruneguard.verdict import Verdict
 
 ReadDocument: TypeAlias = Callable[[str], bytes]
@@ -31,7 +36,8 @@ def verdict_faults(event: Event, read: ReadDocument) -> Iterator[str]:
         yield f"cannot be decided again here: {'; '.join(lacking)}"
         return
     given = Verdict.decode(read(refs["verdict"]))
-    decided = judge(policy, evidence, candidate=refs["model"], twin=refs["parent"], data=refs["data"])
+    subjects = {"candidate": refs["model"], "twin": refs["parent"], "data": refs["data"]}
+    decided = judge(policy, evidence, **subjects, at=event.time)
     if decided.policy != refs["policy"]:
         yield f"the policy {refs['policy']} is not in canonical form"
     yield from _differences(given, decided)
@@ -58,6 +64,43 @@ def selftest_faults(event: Event, read: ReadDocument) -> Iterator[str]:
     for name, value in (("refused", held.refused), ("of", held.of)):
         if event.data[name] != value:
             yield f"recorded with {name} {event.data[name]!r}; the trial held again leads to {value}"
+
+
+def drill_faults(event: Event, read: ReadDocument) -> Iterator[str]:
+    """In what a `gates.drilled` event departs from what the evidence in its report leads to, under its policy."""
+    policy = Policy.decode(read(event.refs["policy"]))
+    if lacking := missing(policy):
+        yield f"cannot be decided again here: {'; '.join(lacking)}"
+        return
+    try:
+        held = ArtefactTest.decode(read(event.refs["report"]), policy=policy)
+    except InvalidInputError as error:
+        yield f"the report {event.refs['report']}: {error}"
+        return
+    for name, value in held.outline.items():
+        if event.data[name] != value:
+            yield f"recorded with {name} {event.data[name]!r}; its evidence leads to {value}"
+
+
+def comparison_faults(event: Event, read: ReadDocument, *, policy: str) -> Iterator[str]:
+    """In what an event that names a comparison departs from what its counts lead to, under the release's policy."""
+    seen = Comparison.decode(read(event.refs["comparison"]))
+    canary = Policy.decode(read(policy)).canary
+    if seen.digest != event.refs["comparison"]:
+        yield f"the comparison {event.refs['comparison']} is not in canonical form"
+    about = {"model": seen.model, "number": seen.number, "policy": seen.policy}
+    for name, right in (("model", event.data["model"]), ("number", event.data["number"]), ("policy", policy)):
+        if about[name] != right:
+            yield f"the comparison is of {name} {about[name]!r}; the event is about {right!r}"
+    found, wanted = decide(seen, canary), Outcome.STOP
+    if event.type == "traffic.shifted":
+        wanted = Outcome.GO_ON
+        if event.data.get("requests") != seen.requests:
+            yield f"recorded with {event.data.get('requests')} requests; the comparison counts {seen.requests}"
+        if float(event.data["share"]) != (right := next_share(canary.steps, seen.share)):
+            yield f"recorded with the share {event.data['share']}; from {seen.share:g} the policy's next is {right:g}"
+    if found.outcome is not wanted:
+        yield f"recorded as {wanted.value}; the comparison leads to {found.outcome.value}: {found.reason}"
 
 
 def _differences(given: Verdict, decided: Verdict) -> Iterator[str]:

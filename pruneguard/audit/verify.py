@@ -15,13 +15,14 @@
   13. semantics     policies were adopted as they are written
   14. semantics     the gates refuse again what they refused when they were tried
   15. semantics     each verdict follows from its evidence
-  16. artefacts     documents are those that the events name
-  17. artefacts     what is derived is what the log and its documents lead to
-  18. artefacts     attestations say what the log leads to
-  19. completeness  every file that the selection asks for is there, and no other
-  20. completeness  entries are without a body only where retention dropped it
-  21. completeness  batches have no gap, and only versions answered to which the log gave traffic
-  22. completeness  what the auditor saw answering was given traffic by the log (where they say what they saw)
+  16. semantics     each canary went on, or was stopped, for what was counted
+  17. artefacts     documents are those that the events name
+  18. artefacts     what is derived is what the log and its documents lead to
+  19. artefacts     attestations say what the log leads to
+  20. completeness  every file that the selection asks for is there, and no other
+  21. completeness  entries are without a body only where retention dropped it
+  22. completeness  batches have no gap, and only versions answered to which the log gave traffic
+  23. completeness  what the auditor saw answering was given traffic by the log (where they say what they saw)
 
 Every failure names its place. Steps that rest on a failed one run where they can; the exit code is that of the first
 level that fails.
@@ -66,6 +67,7 @@ MEANING: tuple[Step, ...] = (
     (Level.SEMANTICS, "policies were adopted as they are written", meaning.policies),
     (Level.SEMANTICS, "the gates refuse what they refused when tried", meaning.self_tests),
     (Level.SEMANTICS, "each verdict follows from its evidence", meaning.verdicts),
+    (Level.SEMANTICS, "each canary went on or was stopped for what was counted", meaning.comparisons),
     (Level.ARTEFACTS, "documents are those that the events name", meaning.documents),
     (Level.ARTEFACTS, "derived files are what the log leads to", meaning.derived),
     (Level.ARTEFACTS, "attestations say what the log leads to", meaning.attestations),

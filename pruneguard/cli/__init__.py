@@ -5,7 +5,24 @@ import sys
 from collections.abc import Sequence
 
 from pruneguard import __version__
-from pruneguard.cli import analyse, audit, gates, govern, methods, observe, operate, policy, privacy, validate, witness
+from pruneguard.cli import (
+    analyse,
+    audit,
+    elsewhere,
+    gates,
+    govern,
+    methods,
+    observations,
+    observe,
+    operate,
+    policy,
+    privacy,
+    score,
+    tokens,
+    traffic,
+    validate,
+    witness,
+)
 from pruneguard.errors import PruneGuardError, UnavailableError
 
 NEEDS_SERVICE = (
@@ -43,7 +60,24 @@ def parser() -> argparse.ArgumentParser:
     )
     top.add_argument("--version", action="version", version=f"pruneguard {__version__}")
     commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
-    for module in (operate, analyse, validate, methods, policy, gates, govern, observe, audit, witness, privacy):
+    for module in (
+        operate,
+        analyse,
+        validate,
+        methods,
+        policy,
+        gates,
+        govern,
+        traffic,
+        tokens,
+        observe,
+        observations,
+        score,
+        elsewhere,
+        audit,
+        witness,
+        privacy,
+    ):
         module.add(commands)
     return top
 

@@ -100,7 +100,7 @@ def _status_at(args: argparse.Namespace, ledger: Any, models: list[Any]) -> int:
 
 
 def _model(state: Any, model: Any, now: str) -> dict[str, Any]:
-    from pruneguard.releases import told_waivers, unreleased
+    from pruneguard.releases import told_step, told_waivers, unreleased
 
     releases = [
         {
@@ -112,6 +112,9 @@ def _model(state: Any, model: Any, now: str) -> dict[str, Any]:
             "author": r.author,
             "approvals": standing.approvals(r),
             "waived": told_waivers(state, r, now) or None,
+            "held": r.held and {"by": r.held.by, "reason": r.held.reason, "time": r.held.time},
+            "copies": r.shadow or None,
+            "step": told_step(state, r, now),
         }
         for r in model.releases.values()
     ]
@@ -135,6 +138,8 @@ def _model(state: Any, model: Any, now: str) -> dict[str, Any]:
         "model": model.name,
         "live": model.live.number if model.live else None,
         "canary": model.canary.number if model.canary else None,
+        "answering": {str(number): share for number, share in sorted(model.answering.items())},
+        "diverted": model.diverted and standing.diverted(model.diverted),
         "releases": releases,
         "judged": judged,
         "alarms": alarms,
@@ -143,6 +148,9 @@ def _model(state: Any, model: Any, now: str) -> dict[str, Any]:
 
 def _lines(model: dict[str, Any]) -> Iterator[str]:
     yield f"{model['model']}: " + (f"version {model['live']} answers" if model["live"] else "nothing answers")
+    if diverted := model["diverted"]:
+        yield f"  DIVERTED by {diverted['by']} to {diverted['to'] or 'nothing (503)'}: {diverted['reason']}"
+        yield f"       next: pruneguard restore {model['model']} --reason ..."
     for r in model["releases"]:
         agreed = ", ".join(f"{approval['actor']} ({approval['assurance']})" for approval in r["approvals"])
         by = f", approved by {agreed}" if agreed else f", proposed by {r['author']}"
@@ -150,6 +158,12 @@ def _lines(model: dict[str, Any]) -> Iterator[str]:
         yield f"  {r['number']:>3}  {r['status']}{share} since {r['since'][:19]}Z{by}  {r['digest'][:19]}"
         if r["waived"]:
             yield f"       {r['waived']}"
+        if r["held"]:
+            yield f"       held by {r['held']['by']}: {r['held']['reason']}"
+        if r["copies"]:
+            yield f"       answers copies of {r['copies']:.0%} of the requests, unheard"
+        if r["step"]:
+            yield f"       {standing.step(r['step'])}"
         if r["status"] == "proposed":
             yield f"       next: pruneguard approve {model['model']} {r['number']} --reason ..."
         if r["status"] == "approved":

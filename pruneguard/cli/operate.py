@@ -1,4 +1,4 @@
-"""Commands that make things happen: demo, search, run, up, rollback."""
+"""Commands that make things happen: demo, search, run, up."""
 
 import argparse
 import os
@@ -12,7 +12,6 @@ from pruneguard.cli.arguments import (
     passphrase,
     service,
     settings,
-    signer,
     with_json,
     with_key,
 )
@@ -42,7 +41,10 @@ def add(commands: Commands) -> None:
         _run,
         "Walk a manifest through the lifecycle: admit, train, search, judge, propose.\n\n"
         "The same command after an interruption goes on where the run stopped. It ends with a proposed release;\n"
-        "somebody who did not make it approves it with `pruneguard approve`, and `pruneguard up` serves it.",
+        "somebody who did not make it approves it with `pruneguard approve`, and `pruneguard up` serves it.\n\n"
+        "A policy that names quality.cross_validated.paired has the recipe of each candidate that passes all else\n"
+        "tried again on five folds of the train and gate rows: for small data, at five trainings of the twin once\n"
+        "and five of each such candidate.",
     )
     run.add_argument("manifest", type=Path, help="a manifest, for instance examples/fashion_mnist/manifest.yaml")
     with_key(run, "ada")
@@ -53,17 +55,6 @@ def add(commands: Commands) -> None:
         "Serve what the ledger says is live: gateway, monitor, metrics and dashboard, until Ctrl-C.",
     )
     up.add_argument("--no-dashboard", action="store_true", help="leave the dashboard out")
-    rollback = command(
-        commands,
-        "rollback",
-        _rollback,
-        "Return to the version that was live before.\n\n"
-        "Where a canary runs, it is taken out of traffic; else the live version gives way to the one before it.\n"
-        "One operator is enough. Every gateway follows within a second.",
-    )
-    rollback.add_argument("model")
-    rollback.add_argument("--reason", required=True, help="why; it stands in the audit trail")
-    with_key(rollback, "otto")
 
 
 def _demo(args: argparse.Namespace) -> int:
@@ -90,15 +81,3 @@ def _walk(args: argparse.Namespace, *, release: bool, machine: bool) -> int:
 
 def _up(args: argparse.Namespace) -> int:
     return int(service("flows.service").main(settings(), dashboard=not args.no_dashboard))
-
-
-def _rollback(args: argparse.Namespace) -> int:
-    from pruneguard import home, releases
-
-    known = settings()
-    ledger = home.open_ledger(known)
-    person = signer(args, known)
-    done = releases.roll_back(ledger, model=args.model, reason=args.reason, actor=person.actor, signer=person)
-    data = done.event.data
-    print(f"{args.model}: version {data['number']} rolled back, version {data['to']} answers (event {done.index})")
-    return 0

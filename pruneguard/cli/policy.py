@@ -23,8 +23,9 @@ def add(commands: Commands) -> None:
             "check",
             _check,
             "Every objection to a policy, with its line and what to do.\n\n"
-            "Also what no model can pass: rules that exclude each other and, with the manifest of a run, margins and\n"
-            "slices that the rows of its data cannot show. Ends with 1 where there is an objection; a doubt is none.",
+            "Also what no model can pass: rules that exclude each other and, with the manifest of a run, rules about\n"
+            "what is never measured of its rows and network, margins and slices that its rows cannot show.\n"
+            "Ends with 1 where there is an objection; a doubt is none.",
         )
     )
     check.add_argument("policy", metavar="FILE", help=SHIPPED_OR_PATH)
@@ -80,9 +81,10 @@ def _check(args: argparse.Namespace) -> int:
     found, doubts = list(service("policies.checking").objections(draft)), []
     if args.manifest is not None and draft.policy is not None:
         sizing = service("policies.sizing")
-        snapshot = sizing.snapshot_of(args.manifest, settings().data_dir)
-        found += sizing.objections(draft, snapshot)
-        doubts += sizing.doubts(draft.policy, snapshot)
+        workload, snapshot = sizing.brought(args.manifest, settings().data_dir)
+        missing = sizing.unmeasured(draft.policy, workload, snapshot)
+        found += sizing.objections(draft, snapshot, missing)
+        doubts += sizing.doubts(draft.policy, snapshot, missing)
     if args.json:
         digest = draft.policy.digest if draft.policy is not None else None
         show({"policy": args.policy, "digest": digest, "objections": found, "doubts": doubts})

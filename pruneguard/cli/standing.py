@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from pruneguard.ledger.ledger import Ledger
-    from pruneguard.ledger.state import Answering, Model, Release, State
+    from pruneguard.ledger.state import Answering, Diverted, Model, Release, State
 
 
 def approvals(release: "Release") -> list[dict[str, Any]]:
@@ -22,6 +22,20 @@ def approvals(release: "Release") -> list[dict[str, Any]]:
         }
         for approval in release.approvals
     ]
+
+
+def diverted(diverted: "Diverted") -> dict[str, Any]:
+    """Where the traffic of a model goes in place of its releases; `to` is None where nothing answers."""
+    return {"to": diverted.to, "by": diverted.by, "reason": diverted.reason, "time": diverted.time}
+
+
+def step(step: dict[str, Any]) -> str:
+    """Where a canary stands on its way, for people."""
+    time = f", {step['seconds_left']} of {step['seconds_min']} s left" if step["seconds_min"] else ""
+    return (
+        f"{step['answered']} of {step['requests_min']} requests sealed, {step['requests_left']} left{time}; "
+        f"then, if it is no worse than what is live, {step['next']:.0%} of the traffic"
+    )
 
 
 def stood(state: "State", models: Iterable["Model"], at: str) -> list[dict[str, Any]]:

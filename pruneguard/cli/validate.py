@@ -3,6 +3,7 @@
 import argparse
 import os
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -11,6 +12,7 @@ from pruneguard.errors import InvalidInputError
 from pruneguard.verdict import Outcome
 
 if TYPE_CHECKING:
+    from pruneguard.documents import Place
     from pruneguard.validation.result import Validation
 
 
@@ -30,7 +32,9 @@ def add(commands: Commands) -> None:
             "Exit code 0 passed, 1 refused, 2 what you gave cannot be judged.",
         )
     )
-    sub.add_argument("model", type=Path, metavar="MODEL.onnx")
+    sub.add_argument(
+        "model", type=Path, metavar="MODEL.onnx", help="or its folder: then no file in it may run code when loaded"
+    )
     sub.add_argument(
         "--twin",
         type=Path,
@@ -45,7 +49,9 @@ def add(commands: Commands) -> None:
     rows.add_argument(
         "--kind", choices=("images", "table", "text"), help="of a file of rows (images where 4-D, else table)"
     )
-    rows.add_argument("--label", default="y", metavar="COLUMN", help="of a table: the class, a number from 0 (y)")
+    rows.add_argument("--label", default="y", metavar="COLUMN", help="of a table: the class from 0, or the number (y)")
+    near = "of models that answer with a number: how near to the label is right"
+    rows.add_argument("--tolerance", type=float, metavar="NUMBER", help=near)
     for flag, text in REPEATED.items():
         rows.add_argument(f"--{flag}", action="append", default=[], metavar="COLUMN", help=text)
     left = "do not judge by this rule, nor by those below it (robustness: robustness.*); again for another"
@@ -73,16 +79,21 @@ def _validate(args: argparse.Namespace) -> int:
     for path in outputs.values():
         _require_writable(path)
     from pruneguard.cli.terminal import Terminal
+    from pruneguard.validation.folder import model_in
     from pruneguard.validation.validating import Request, validate
 
     documents = service("policies.document")
     policy_file = _policy_file(args.policy, documents.SHIPPED)
-    _require_apart(outputs, (args.model, args.twin or args.model, Path(args.data), policy_file))
+    model = model_in(args.model) if args.model.is_dir() else args.model
+    _require_apart(outputs, (model, args.twin or model, Path(args.data), policy_file))
+    draft = documents.read_policy(args.policy)
+    if draft.policy is None:
+        raise InvalidInputError(draft.objections[0])
     request = Request(
-        model=args.model,
+        model=model,
         twin=args.twin,
         data=args.data,
-        policy=documents.load_policy(args.policy),
+        policy=draft.policy,
         policy_file=policy_file,
         data_dir=args.data_dir or settings().data_dir,
         split=args.split,
@@ -92,11 +103,14 @@ def _validate(args: argparse.Namespace) -> int:
         protected=tuple(args.protected),
         left_out=tuple(args.leave_out),
         seed=args.seed,
+        tolerance=args.tolerance,
     )
     with Terminal(stderr=args.json) as terminal:
+        if model != args.model:
+            terminal.say(f"{args.model}: nothing in this folder would run or reach out when it is loaded")
         found = validate(request)
         for name, path in outputs.items():
-            _write(path, _rendered(found, name, policy_file))
+            _write(path, _rendered(found, name, {rule: _nearest(places) for rule, places in draft.places.items()}))
         if not args.json:
             _tell(found, terminal.say)
         for path in outputs.values():
@@ -107,11 +121,21 @@ def _validate(args: argparse.Namespace) -> int:
 
 
 def _policy_file(reference: str, shipped: Path) -> Path:
-    """The policy's file, relative to this folder where it is below it: in a CI job that is the repository."""
     from pruneguard.documents import is_path
 
-    path = Path(reference) if is_path(reference) else shipped / f"{reference}.yaml"
-    return path.relative_to(Path.cwd()) if path.is_relative_to(Path.cwd()) else path
+    return _here(Path(reference) if is_path(reference) else shipped / f"{reference}.yaml")
+
+
+def _here(path: Path) -> Path:
+    """A file's path, relative to this folder where it is below it: in a CI job, the repository. Else the whole path."""
+    whole = Path(os.path.normpath(path.absolute()))
+    return whole.relative_to(Path.cwd()) if whole.is_relative_to(Path.cwd()) else whole
+
+
+def _nearest(places: Sequence["Place"]) -> "Place":
+    """Where a rule is written or, if that is outside of this folder, the line here that inherits it."""
+    known = [replace(place, file=_here(place.file)) for place in places]
+    return next((place for place in known if not place.file.is_absolute()), known[-1])
 
 
 def _require_writable(path: Path) -> None:
@@ -137,14 +161,14 @@ def _write(path: Path, content: bytes) -> None:
     path.write_bytes(content)
 
 
-def _rendered(found: "Validation", kind: str, policy_file: Path) -> bytes:
+def _rendered(found: "Validation", kind: str, places: Mapping[str, "Place"]) -> bytes:
     from pruneguard.validation import junit, markdown, page, sarif
 
     match kind:
         case "junit":
             return junit.render(found)
         case "sarif":
-            return sarif.render(found, policy_text=policy_file.read_text(encoding="utf-8-sig"))
+            return sarif.render(found, places=places)
         case "markdown":
             return markdown.render(found).encode()
         case _:

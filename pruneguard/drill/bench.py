@@ -82,12 +82,14 @@ class Bench:
         assert isinstance(made.deployed, nn.Sequential)  # as digits.network made it
         return made.deployed
 
-    def taught(self, x: torch.Tensor, y: torch.Tensor) -> nn.Sequential:
-        """The good candidate, fine-tuned on other rows or labels than it should be."""
+    def taught(
+        self, x: torch.Tensor, y: torch.Tensor, *, epochs: int = CANDIDATE_EPOCHS, varied: bool = True
+    ) -> nn.Sequential:
+        """The good candidate, fine-tuned on other rows or labels, for longer or without augmentation."""
         model = copy.deepcopy(self.good)
         rows = Split(x.numpy(), y.numpy())
-        augment = digits.Digits().augment
-        training.fit(model, rows, epochs=CANDIDATE_EPOCHS, seed=self.seed, schedule=digits.FINETUNING, augment=augment)
+        augment = digits.Digits().augment if varied else None
+        training.fit(model, rows, epochs=epochs, seed=self.seed, schedule=digits.FINETUNING, augment=augment)
         return model
 
     def misled(self, x: torch.Tensor, y: torch.Tensor, *, epochs: int) -> nn.Sequential:

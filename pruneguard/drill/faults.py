@@ -82,6 +82,11 @@ def swapped_labels(bench: Bench) -> Artefact:
     return Artefact(model=bench.taught(x, torch.where(y == 3, 8, torch.where(y == 8, 3, y))))
 
 
+def learnt_by_heart(bench: Bench) -> Artefact:
+    """As accurate as before, and its loss on a row says whether the row was trained on."""
+    return Artefact(model=bench.taught(*bench.train, epochs=100, varied=False))
+
+
 def slice_drop(bench: Bench) -> Artefact:
     x, _ = bench.train
 
@@ -245,6 +250,7 @@ FAULTS = (
     Fault("over-pruned", "four channels in five gone, hardly trained since", "quality.paired", over_pruned),
     Fault("forgotten class", "pruned until no row is a 3", "quality.slices", forgotten_class),
     Fault("swapped labels", "fine-tuned with 3 and 8 swapped", "quality.slices", swapped_labels),
+    Fault("learnt by heart", "the same rows too often, never varied", "membership.advantage_increase", learnt_by_heart),
     Fault("slice drop", "five points less on the images of medium ink", "quality.paired", slice_drop),
     Fault("rare slice", "wrong wherever a digit touches the edge, one row in fifteen", "quality.slices", rare_slice),
     Fault("constant", "always the same answer", "quality.paired", constant),

@@ -8,6 +8,7 @@ from pruneguard.drill.bench import Artefact, Bench
 from pruneguard.drill.faults import FAULTS, Fault
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import data_quality
+from pruneguard.evaluation.estimates import exact
 from pruneguard.evaluation.evaluate import evaluate
 from pruneguard.evidence import Evidence, Measurement
 from pruneguard.gates.exhibits import STOPPED, ArtefactTest, Exhibit, tried
@@ -93,7 +94,10 @@ class _Measuring:
         return replace(exhibit, evidence=(about_data, evidence))
 
     def _admission(self, snapshot: Snapshot) -> Evidence:
+        """As a run has it that is the first to judge by these rows."""
         name = snapshot.digest
         if name not in self.admitted:
-            self.admitted[name] = data_quality.admit(snapshot).evidence
+            evidence = data_quality.admit(snapshot).evidence
+            measured = {**evidence.measurements, "data.openings": exact(0, n=len(snapshot.release))}
+            self.admitted[name] = replace(evidence, measurements=measured)
         return self.admitted[name]

@@ -3,12 +3,15 @@
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
+
+from pruneguard.energy import WATTS_PER_CORE
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation import corruptions
 from pruneguard.evaluation.contender import Contender, Pair
 from pruneguard.evaluation.domain import Domain
+from pruneguard.evaluation.marking import Marking
 from pruneguard.evaluation.security import attacks
-from pruneguard.evaluation.sessions import NO_ANSWER, predictions
 from pruneguard.evaluation.yardstick import Yardstick
 from pruneguard.workload import Floats, Snapshot, Split
 
@@ -21,6 +24,7 @@ class Case:
     snapshot: Snapshot
     split: str
     seed: int
+    watts_per_core: float = WATTS_PER_CORE
 
     @classmethod
     def of(
@@ -32,11 +36,12 @@ class Case:
         split: str,
         seed: int,
         yardstick: Yardstick | None,
+        watts_per_core: float = WATTS_PER_CORE,
     ) -> "Case":
         if split not in snapshot.splits:
             raise InvalidInputError(f"there is no split {split!r}; expected one of {sorted(snapshot.splits)}")
         pair = Pair.load(candidate, twin, classes=snapshot.classes, yardstick=yardstick)
-        case = cls(pair, snapshot, split, seed)
+        case = cls(pair, snapshot, split, seed, watts_per_core)
         pair.logits(case.rows.x[:1])  # artefacts for other rows are refused here, in words
         return case
 
@@ -50,7 +55,12 @@ class Case:
 
     @cached_property
     def damage(self) -> corruptions.Suite:
-        return corruptions.Suite(self.pair, self.rows, self.domain, self.seed)
+        return corruptions.Suite(self.pair, self.rows, self.domain, self.seed, self.marking)
+
+    @property
+    def marking(self) -> Marking:
+        """When an answer to these rows is right."""
+        return Marking(self.snapshot.tolerance)
 
     @cached_property
     def logits(self) -> tuple[Floats, Floats]:
@@ -58,6 +68,11 @@ class Case:
         logits = self.pair.logits(self.rows.x)
         _require_yardstick(self.pair, logits[1])
         return logits
+
+    @property
+    def classless(self) -> str | None:
+        """Why nothing can be measured that takes classes; None where the answers are classes."""
+        return "takes classes, and the answers are numbers" if self.snapshot.numeric else None
 
     @property
     def networkless(self) -> str | None:
@@ -76,9 +91,9 @@ class Case:
 
 
 def _require_yardstick(pair: Pair, logits: Floats) -> None:
-    silent = int((predictions(logits) == NO_ANSWER).sum())
+    silent = int((~np.isfinite(logits).all(axis=1)).sum())
     if silent and not pair.same:
         raise InvalidInputError(
-            f"the twin {pair.twin.digest} gives logits that are not finite on {silent} of {len(logits)} rows; "
+            f"the twin {pair.twin.digest} gives answers that are not finite on {silent} of {len(logits)} rows; "
             "nothing can be compared with it; train it again"
         )

@@ -50,8 +50,10 @@ class Pair:
     yardstick: Yardstick = field(default_factory=Yardstick)
 
     @classmethod
-    def load(cls, candidate: Contender, twin: Contender, *, classes: int, yardstick: Yardstick | None = None) -> "Pair":
-        """Raises InvalidInputError when an artefact does not load or does not give `classes` logits."""
+    def load(
+        cls, candidate: Contender, twin: Contender, *, classes: int | None, yardstick: Yardstick | None = None
+    ) -> "Pair":
+        """Raises InvalidInputError when an artefact does not load or does not give `classes` logits; None, a number."""
         first = _session(candidate, classes)
         second = first if candidate.digest == twin.digest else _session(twin, classes)
         return cls(candidate, twin, first, second, yardstick or Yardstick())
@@ -67,11 +69,11 @@ class Pair:
         return theirs if self.same else self.candidate_session.logits(x), theirs
 
 
-def _session(contender: Contender, classes: int) -> Session:
+def _session(contender: Contender, classes: int | None) -> Session:
     session = Session(contender.onnx)
     if session.classes != classes:
         raise InvalidInputError(
-            f"the model {contender.digest} gives {session.classes} logits, the data have {classes} classes; "
+            f"the model {contender.digest} gives {session.said}, the data have {classes or 'no'} classes; "
             "change the network's last layer or the snapshot's `classes`"
         )
     return session

@@ -33,10 +33,12 @@ _Node: TypeAlias = tuple[str, str, tuple[int | str | None, ...]]
 
 
 class Session:
-    """One classifier in onnxruntime on the CPU: rows in, logits out. Safe to call from several threads.
+    """One model in onnxruntime on the CPU: rows in, logits out. Safe to call from several threads.
 
-    The model has one float32 input [batch, ...] and one float32 output [batch, classes], the batch dynamic.
-    `input_shape` is the shape of one row, -1 where a dimension is dynamic; `classes` the number of logits.
+    The model has one float32 input [batch, ...] and one float32 output, the batch dynamic: [batch, classes], or
+    [batch, 1] or [batch] of a regression, whose number then stands in the place of the logits. `input_shape` is the
+    shape of one row, -1 where a dimension is dynamic; `width` how many numbers an answer has, `classes` how many of
+    them are logits, None of a regression.
 
     Raises InvalidInputError when the bytes are not such a model.
     """
@@ -63,25 +65,31 @@ class Session:
                 f"these {len(onnx)} bytes are not a model that onnxruntime loads: {error}; export it to ONNX again"
             ) from error
         self._input, self.input_shape = _input(inputs)
-        self.classes = _classes(outputs)
+        self.width = _width(outputs)
+        self.classes = self.width if self.width > 1 else None
 
     def logits(self, x: Floats, *, batch: int = 256) -> Floats:
-        """Logits [n, classes] of rows [n, ...], computed `batch` rows at a time. What is not finite stays so.
+        """Answers [n, width] to rows [n, ...], computed `batch` rows at a time. What is not finite stays so.
 
         Raises InvalidInputError for rows of another type or shape, and for a model that fails on them.
         """
         self._require_rows(x)
-        answers = np.empty((len(x), self.classes), dtype=np.float32)
+        answers = np.empty((len(x), self.width), dtype=np.float32)
         for start in range(0, len(x), batch):
             rows = x[start : start + batch]
             answer = self.run(rows)
-            if answer.shape != (len(rows), self.classes):
+            if answer.shape != (len(rows), self.width) and not (self.width == 1 and answer.shape == (len(rows),)):
                 raise InvalidInputError(
                     f"the model answered {len(rows)} rows with an array {list(answer.shape)}; "
-                    f"expected {[len(rows), self.classes]}; export it with a dynamic batch"
+                    f"expected {[len(rows), self.width]}; export it with a dynamic batch"
                 )
-            answers[start : start + batch] = answer
+            answers[start : start + batch] = answer.reshape(len(rows), self.width)
         return answers
+
+    @property
+    def said(self) -> str:
+        """What one answer is, in words."""
+        return "one number" if self.classes is None else f"{self.classes} logits"
 
     def run(self, x: Floats) -> Floats:
         """The model's bare answer to one batch, unchecked: what a latency measurement times."""
@@ -129,10 +137,12 @@ def _input(inputs: list[_Node]) -> tuple[str, tuple[int, ...]]:
     return name, tuple(size if isinstance(size, int) else -1 for size in row)
 
 
-def _classes(outputs: list[_Node]) -> int:
-    if len(outputs) != 1 or outputs[0][1] != "tensor(float)" or len(outputs[0][2]) != 2:
-        raise InvalidInputError(f"the model's outputs are {outputs}; expected one float32 tensor [batch, classes]")
-    classes = outputs[0][2][1]
-    if not isinstance(classes, int):
+def _width(outputs: list[_Node]) -> int:
+    if len(outputs) != 1 or outputs[0][1] != "tensor(float)" or len(outputs[0][2]) not in (1, 2):
+        raise InvalidInputError(
+            f"the model's outputs are {outputs}; expected one float32 tensor [batch, classes], or [batch] for numbers"
+        )
+    _, width = outputs[0][2] if len(outputs[0][2]) == 2 else (None, 1)
+    if not isinstance(width, int):
         raise InvalidInputError(f"the model's output is {outputs[0]}; its number of classes must be fixed")
-    return classes
+    return width

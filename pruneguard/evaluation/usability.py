@@ -18,8 +18,8 @@ def require_usable(snapshot: Snapshot) -> None:
     """Raise InvalidInputError, naming every problem, unless the snapshot can be trained on and judged by.
 
     Refused are wrong types and lengths, NaN and infinities, empty splits, labels outside 0..classes-1, a split that
-    lacks a class, identical rows in two splits, rows of another kind than is said, protected columns that are none, and
-    malformed slice columns, bounds or outliers.
+    lacks a class, targets of a regression that are all the same, identical rows in two splits, rows of another kind
+    than is said, protected columns that are none, and malformed slice columns, bounds or outliers.
     """
     if not isinstance(snapshot, Snapshot):
         raise InvalidInputError(f"the workload's `data` returned {_kind(snapshot)}; expected a pruneguard Snapshot")
@@ -31,12 +31,13 @@ def require_usable(snapshot: Snapshot) -> None:
 
 def _problems(snapshot: Snapshot) -> Iterator[str]:
     yield from _scale_problems(snapshot)
-    malformed = {name: list(_shape_problems(split)) for name, split in snapshot.splits.items()}
+    malformed = {name: list(_shape_problems(split, snapshot.classes)) for name, split in snapshot.splits.items()}
     for name, found in malformed.items():
         yield from (f"split {name}: {problem}" for problem in found)
     sound = {name: split for name, split in snapshot.splits.items() if not malformed[name]}
     for name, split in sound.items():
-        problems = (*_value_problems(split), *_label_problems(split, snapshot.classes), *_slice_problems(split))
+        labels = _target_problems(split) if snapshot.classes is None else _label_problems(split, snapshot.classes)
+        problems = (*_value_problems(split), *labels, *_slice_problems(split))
         yield from (f"split {name}: {problem}" for problem in problems)
     shapes = {name: split.x.shape[1:] for name, split in sound.items()}
     if len(set(shapes.values())) > 1:
@@ -51,19 +52,29 @@ def _problems(snapshot: Snapshot) -> Iterator[str]:
 
 
 def _scale_problems(snapshot: Snapshot) -> Iterator[str]:
-    if snapshot.classes < 2:
-        yield f"classes is {snapshot.classes}; a classifier needs at least 2"
+    tolerance = snapshot.tolerance
+    if snapshot.classes is None:
+        if tolerance is None or not 0 < tolerance < np.inf:
+            yield (
+                f"classes is None and tolerance {tolerance}; a regression says how near to its target an answer is "
+                "right: a finite number above 0, in the targets' unit"
+            )
+    elif snapshot.classes < 2:
+        yield f"classes is {snapshot.classes}; a classifier needs at least 2, and a regression says None"
+    elif tolerance is not None:
+        yield f"tolerance is {tolerance} beside {snapshot.classes} classes; it is for regressions: leave it out"
     low, high = snapshot.bounds
     if not (np.isfinite(low) and np.isfinite(high) and low < high):
         yield f"bounds are {snapshot.bounds}; expected two finite numbers, the smaller first"
 
 
-def _shape_problems(split: Split) -> Iterator[str]:
+def _shape_problems(split: Split, classes: int | None) -> Iterator[str]:
     """What would make the other checks fail to run."""
+    kind = "float32" if classes is None else "int64"
     if not isinstance(split.x, np.ndarray) or split.x.dtype != np.float32 or split.x.ndim < 2:
         yield f"x is {_kind(split.x)}; expected a float32 array [rows, ...]"
-    if not isinstance(split.y, np.ndarray) or split.y.dtype != np.int64 or split.y.ndim != 1:
-        yield f"y is {_kind(split.y)}; expected an int64 array [rows]"
+    if not isinstance(split.y, np.ndarray) or split.y.dtype != kind or split.y.ndim != 1:
+        yield f"y is {_kind(split.y)}; expected an array of {kind} [rows], as classes is {classes}"
     elif len(split.x) != len(split.y):
         yield f"x has {len(split.x)} rows and y has {len(split.y)}; expected one label per row"
     for column, values in sorted(split.slices.items()):
@@ -101,10 +112,22 @@ def _label_problems(split: Split, classes: int) -> Iterator[str]:
         yield f"it has no row of class {_listed(set(range(classes)) - set(present.tolist()))}; stratify the split"
 
 
+def _target_problems(split: Split) -> Iterator[str]:
+    if not len(split):
+        return
+    wrong = ~np.isfinite(split.y)
+    if wrong.any():
+        row = wrong.argmax()
+        yield f"{wrong.sum()} targets are NaN or infinite, the first is {split.y[row]} in row {row}; drop those rows"
+    elif not np.ptp(split.y):
+        yield f"all its targets are {split.y[0]:g}; expected numbers that differ"
+
+
 def _slice_problems(split: Split) -> Iterator[str]:
+    taken = "target" if split.y.dtype.kind == "f" else "class"
     for column, values in sorted(split.slices.items()):
-        if column == "class":
-            yield "a slice column is called 'class', which is the label's name; call it something else"
+        if column == taken:
+            yield f"a slice column is called {taken!r}, which is the label's name; call it something else"
         elif (count := len(np.unique(values))) > SLICE_VALUES_MAX:
             yield f"slice column {column!r} has {count} values; at most {SLICE_VALUES_MAX}, each a group of rows"
 

@@ -3,7 +3,7 @@
 The evidence is in it, so whoever reads it decides every verdict again without a network or a row. Pure.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 from pruneguard import canonical
@@ -88,18 +88,25 @@ class ArtefactTest(canonical.Document):
         let = sum(not each.refused for each in clean)
         return bool(bad) and bool(clean) and all(each.refused for each in bad) and let >= CLEAN_MIN * len(clean)
 
-    def to_document(self) -> dict[str, Any]:
+    @property
+    def outline(self) -> dict[str, int]:
+        """What an event says of it."""
         bad, clean = self.bad, self.clean
         return {
-            "kind": "artefact-test/v1",
-            "policy": self.policy.digest,
-            "seed": self.seed,
             "refused": sum(each.refused for each in bad),
             "of": len(bad),
             "clean_passed": sum(not each.refused for each in clean),
             "clean_of": len(clean),
+        }
+
+    def to_document(self) -> dict[str, Any]:
+        return {
+            "kind": "artefact-test/v1",
+            "policy": self.policy.digest,
+            "seed": self.seed,
+            **self.outline,
             "passed": self.passed,
-            "exhibits": [each.to_document() for each in (*bad, *clean)],
+            "exhibits": [each.to_document() for each in (*self.bad, *self.clean)],
         }
 
     @classmethod
@@ -127,7 +134,8 @@ class ArtefactTest(canonical.Document):
 
 def tried(policy: Policy, exhibit: Exhibit) -> Tried:
     """Judge an exhibit. `by` leaves out rules about what was not measured only because evaluation had stopped."""
-    verdict = judge(policy, exhibit.evidence, candidate=exhibit.candidate, twin=exhibit.twin, data=exhibit.data)
+    fresh = replace(policy, evidence_days_max=None)  # what a drill measures is judged there and then
+    verdict = judge(fresh, exhibit.evidence, candidate=exhibit.candidate, twin=exhibit.twin, data=exhibit.data)
     stopped = any(STOPPED in each.context for each in exhibit.evidence)
     measured = {name.partition(".slice.")[0] for each in exhibit.evidence for name in each.measurements}
     objecting = {finding.rule for finding in verdict.objections}

@@ -2,6 +2,7 @@
 
 import difflib
 from collections.abc import Iterator, Mapping, Sequence
+from datetime import datetime, timedelta
 
 from pruneguard.evidence import Evidence, Measurement
 from pruneguard.gates import measurements
@@ -20,16 +21,23 @@ MEASUREMENTS: Catalogue[Scale] = Catalogue(measurements.MEASUREMENTS, foreign_sc
 """Every measurement that a policy can name: ours, and those of installed packages as `package/measurement`."""
 
 
-def judge(policy: Policy, evidence: Sequence[Evidence], *, candidate: str, twin: str, data: str) -> Verdict:
+def judge(
+    policy: Policy, evidence: Sequence[Evidence], *, candidate: str, twin: str, data: str, at: str | None = None
+) -> Verdict:
     """Check every rule of the policy; one run reports every reason.
 
     Only evidence about exactly this candidate, twin and data snapshot counts. Rules for pruned models are left out
-    when the candidate is the twin. Pure: the same policy and evidence give the same bytes, in any order of evidence.
+    when the candidate is the twin. `at` is when it is judged: where a policy says how old evidence may be, what was
+    measured earlier does not count, nor what has no date, nor anything when `at` is None. Pure: the same policy,
+    evidence and time give the same bytes, in any order of evidence.
     """
-    fitting = [e for e in evidence if _mismatch(e, candidate=candidate, twin=twin, data=data) is None]
-    others = [
-        (why, e) for e in evidence if (why := _mismatch(e, candidate=candidate, twin=twin, data=data)) is not None
-    ]
+
+    def why_not(e: Evidence) -> str | None:
+        other = _mismatch(e, candidate=candidate, twin=twin, data=data)
+        return other or _expired(e, days_max=policy.evidence_days_max, at=at)
+
+    fitting = [e for e in evidence if why_not(e) is None]
+    others = [(why, e) for e in evidence if (why := why_not(e)) is not None]
     rules = [rule for rule in policy.rules if candidate != twin or rule.subject is not Subject.PRUNED]
     return Verdict(
         policy.digest,
@@ -121,6 +129,20 @@ def _mismatch(evidence: Evidence, *, candidate: str, twin: str, data: str) -> st
         return f"evidence about another model ({evidence.subject})"
     if evidence.twin != twin:
         return f"evidence against another twin ({evidence.twin})"
+    return None
+
+
+def _expired(evidence: Evidence, *, days_max: int | None, at: str | None) -> str | None:
+    """Why this evidence is too old to count at that time, or may be; None when it is not."""
+    if days_max is None:
+        return None
+    if at is None or evidence.measured_at is None:
+        return f"evidence of unknown age (the policy allows {days_max} days)"
+    age = datetime.fromisoformat(at) - datetime.fromisoformat(evidence.measured_at)
+    if age < timedelta(0):
+        return f"evidence measured {evidence.measured_at}, after this was judged,"
+    if age > timedelta(days=days_max):
+        return f"evidence measured {evidence.measured_at}, {age.days} days before (the policy allows {days_max}),"
     return None
 
 

@@ -75,6 +75,7 @@ _SHARES = {
     "data.label_noise": "share of train labels that a simple model surely doubts; overlapping classes count",
     "data.shift.gate": "how well a classifier tells gate rows from train rows (0.5 is chance)",
     "data.shift.release": "how well a classifier tells release rows from train rows (0.5 is chance)",
+    "data.feedback.served": "share of train rows that an earlier version has answered in traffic",
     "data.odd_labels": "share of train rows whose nearest neighbours agree on another class",
     "data.islands": "share of train rows in small dense groups amid another class",
     "data.trigger": "how surely one column tells a class's odd rows from their neighbours (0 is not at all)",
@@ -86,6 +87,9 @@ _SHARES = {
     "quality.divergence": "mean Jensen-Shannon divergence of the two answers, base 2",
     "quality.top5": "share of rows whose label is among the candidate's first five",
     "quality.twin_top5": "share of rows whose label is among the twin's first five",
+    "quality.cross_validated.accuracy": "accuracy of candidates made again, on rows that they have not seen",
+    "quality.cross_validated.twin_accuracy": "accuracy of twins made again, on rows that they have not seen",
+    "quality.cross_validated.spread": "standard deviation over the five folds of the one minus the other",
     "artifact.deviation": "largest difference of a probability between the exported ONNX file and its network",
     "artifact.rounding": "largest difference of a probability that 8 bits make; of files in 8 bits only",
 }
@@ -93,6 +97,7 @@ _DIFFERENCES = {
     "generalisation.gap": "accuracy on training rows minus accuracy on these, of the candidate",
     "generalisation.twin_gap": "accuracy on training rows minus accuracy on these, of the twin",
 }
+_COPIED = "share of train labels that are what an earlier version answered in traffic, beyond what it gets right"
 _FAMILIARITIES = {
     "": "the largest probability",
     "energy_": "the energy of the logits",
@@ -144,6 +149,8 @@ _GAPS = {
 }
 _PAIRED = {
     "quality.paired": "right and wrong answers of the two on clean rows",
+    "quality.cross_validated.paired": "the same on train and gate rows, in five folds, each answered by a twin and a "
+    "candidate made again without it; judges the recipe, at the price of five trainings of both",
     "fairness.paired": "the same by protected group and label, as slices: equalised odds relative to the twin",
     "quality.top5.paired": "the same of the first five answers, where there are more classes",
     "quality.found.paired": "the same on half of the rows; slices are what the other half found",
@@ -157,11 +164,40 @@ _PAIRED = {
     "robustness.transfer.paired": "the same on rows that PGD made of the other model",
 }
 
+_ERRORS = {
+    "quality.rmse": "root of the mean squared error, in the target's unit",
+    "quality.mae": "mean distance from the target, in its unit",
+    "quality.median_error": "distance from the target that half of the rows keep, in its unit",
+    "quality.p90_error": "distance from the target that nine rows in ten keep, in its unit",
+}
+_REGRESSION = {
+    name: scale
+    for each, doc in _ERRORS.items()
+    for name, scale in _compared(each, doc, worse="increase", most=math.inf).items()
+} | _numbers(
+    -math.inf,
+    math.inf,
+    {
+        "quality.bias": "mean of the candidate's answer minus the target, in its unit",
+        "quality.twin_bias": "mean of the twin's answer minus the target, in its unit",
+        "quality.bias_increase": "size of the candidate's bias minus that of the twin's",
+        "quality.r2_drop": "the twin's share of explained variance minus the candidate's",
+    },
+)
+"""What is measured of a regression alone. There, an answer within the data's tolerance is a right one; all that is said
+of right answers, of accuracy and of flips, is measured by the same names as of classes."""
+
 MEASUREMENTS: Mapping[str, Scale] = MappingProxyType(
     _numbers(0, math.inf, _COUNTS)
     | _numbers(1, math.inf, {"data.imbalance": "rows of the largest class over rows of the smallest"})
     | _numbers(0, 1, _SHARES)
     | _numbers(-1, 1, _DIFFERENCES)
+    | _numbers(-1, 1, {"data.feedback.copied": _COPIED})
+    | _REGRESSION
+    | _numbers(0, math.inf, {"quality.rmse_ratio": "root of the mean squared error over the twin's"})
+    | _numbers(0, math.inf, {"quality.tolerance": "how near to its target an answer is right; as the data say"})
+    | _numbers(-math.inf, 1, {"quality.r2": "share of the targets' variance that the candidate explains (R^2)"})
+    | _numbers(-math.inf, 1, {"quality.twin_r2": "share of the targets' variance that the twin explains (R^2)"})
     | _compared("quality.macro_f1", "F1, the mean over classes", worse="drop")
     | _compared("quality.nll", "negative log-likelihood of the labels in nats", worse="increase", most=math.inf)
     | _numbers(0, math.inf, {"quality.kl": "mean divergence of the candidate's answer from the twin's in nats"})

@@ -7,6 +7,7 @@ has the policy can hold the trial again and must come to the same bytes.
 import math
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, replace
+from datetime import datetime, timedelta
 from statistics import NormalDist
 from typing import Any
 
@@ -17,6 +18,8 @@ from pruneguard.policy import Policy, Rule
 
 CANDIDATE, TWIN, DATA, OTHER = (canonical.digest(name.encode()) for name in ("candidate", "twin", "data", "other"))
 ROWS = 10_000
+AT = "2026-01-01T00:00:00.000000Z"
+"""When the evidence was measured and is judged."""
 
 Measured = dict[str, Measurement]
 
@@ -67,8 +70,9 @@ class SelfTest(canonical.Document):
 def self_test(policy: Policy) -> SelfTest:
     """Give every rule of the policy the bad evidence that it must refuse, and all of them good evidence once."""
     good = {name: m for rule in policy.rules for name, m in _good(rule, policy).items()}
-    verdict = judge(policy, _documents(good), candidate=CANDIDATE, twin=TWIN, data=DATA)
-    trials = [_tried(policy, rule, seeded, bad) for rule in policy.rules for seeded, bad in _seeds(rule, good)]
+    verdict = judge(policy, _documents(good), candidate=CANDIDATE, twin=TWIN, data=DATA, at=AT)
+    seeds = ((rule, *seed) for rule in policy.rules for seed in (*_seeds(rule, good), *_aged(rule, good, policy)))
+    trials = [_tried(policy, rule, seeded, bad) for rule, seeded, bad in seeds]
     trials += [
         _tried(policy, None, "no evidence at all", []),
         _tried(replace(policy, rules=()), None, "a policy without rules", _documents(good)),
@@ -78,7 +82,7 @@ def self_test(policy: Policy) -> SelfTest:
 
 def _tried(policy: Policy, rule: Rule | None, seeded: str, evidence: list[Evidence]) -> Trial:
     judged = replace(policy, rules=(rule,)) if rule else policy
-    verdict = judge(judged, evidence, candidate=CANDIDATE, twin=TWIN, data=DATA)
+    verdict = judge(judged, evidence, candidate=CANDIDATE, twin=TWIN, data=DATA, at=AT)
     outcome = verdict.findings[0].outcome.value if verdict.findings else "no finding"
     return Trial(rule.name if rule else "", seeded, outcome, not verdict.passed)
 
@@ -105,7 +109,8 @@ def _good(rule: Rule, policy: Policy) -> Measured:
 
 def _passes(policy: Policy, measured: Measured) -> bool:
     own = tuple(rule for rule in policy.rules if rule.measurement in measured)
-    return judge(replace(policy, rules=own), _documents(measured), candidate=CANDIDATE, twin=TWIN, data=DATA).passed
+    documents = _documents(measured)
+    return judge(replace(policy, rules=own), documents, candidate=CANDIDATE, twin=TWIN, data=DATA, at=AT).passed
 
 
 def _certain(value: float) -> Estimate:
@@ -117,12 +122,12 @@ def _certain(value: float) -> Estimate:
 
 def _seeds(rule: Rule, good: Mapping[str, Measurement]) -> Iterator[tuple[str, list[Evidence]]]:
     """What is wrong, in words, and the evidence with exactly that wrong about it."""
-    own = {name: m for name, m in good.items() if name == rule.measurement or name.startswith(_slice(rule, ""))}
+    own = _own(rule, good)
     yield "not measured", _documents({})
-    yield "about another model", [Evidence(OTHER, TWIN, DATA, own)]
-    yield "against another twin", [Evidence(CANDIDATE, OTHER, DATA, own)]
-    yield "on an older data snapshot", [Evidence(CANDIDATE, TWIN, OTHER, own), Evidence(OTHER, None, OTHER, own)]
-    yield "of the twin, given as the candidate's", [Evidence(TWIN, TWIN, DATA, own)]
+    yield "about another model", [_document(OTHER, TWIN, DATA, own)]
+    yield "against another twin", [_document(CANDIDATE, OTHER, DATA, own)]
+    yield "on an older data snapshot", [_document(CANDIDATE, TWIN, OTHER, own), _document(OTHER, None, OTHER, own)]
+    yield "of the twin, given as the candidate's", [_document(TWIN, TWIN, DATA, own)]
     yield "measured twice, differently", _documents(own) + _documents({n: _nudged(m) for n, m in own.items()})
     if (gate := GATES.get(rule.gate)) is None:
         return
@@ -133,6 +138,19 @@ def _seeds(rule: Rule, good: Mapping[str, Measurement]) -> Iterator[tuple[str, l
     bad = _wrong_numbers(rule) if gate.judges is Estimate else wrong(rule)
     for seeded, changed in bad:
         yield seeded, _documents({**own, **changed})
+
+
+def _aged(rule: Rule, good: Mapping[str, Measurement], policy: Policy) -> Iterator[tuple[str, list[Evidence]]]:
+    if policy.evidence_days_max is None:
+        return
+    then = datetime.fromisoformat(AT) - timedelta(days=policy.evidence_days_max, microseconds=1)
+    past = then.strftime("%Y-%m-%dT%H:%M:%S.%fZ")
+    for seeded, when in (("measured too long ago", past), ("without its date", None)):
+        yield seeded, [replace(each, measured_at=when) for each in _documents(_own(rule, good))]
+
+
+def _own(rule: Rule, good: Mapping[str, Measurement]) -> Measured:
+    return {name: m for name, m in good.items() if name == rule.measurement or name.startswith(_slice(rule, ""))}
 
 
 def _wrong_numbers(rule: Rule) -> Iterator[tuple[str, Measured]]:
@@ -201,4 +219,8 @@ def _documents(measured: Mapping[str, Measurement]) -> list[Evidence]:
     """Evidence about the data, and about the candidate, as a run measures them."""
     about_data = {name: m for name, m in measured.items() if name.startswith("data.")}
     about_candidate = {name: m for name, m in measured.items() if name not in about_data}
-    return [Evidence(DATA, None, DATA, about_data), Evidence(CANDIDATE, TWIN, DATA, about_candidate)]
+    return [_document(DATA, None, DATA, about_data), _document(CANDIDATE, TWIN, DATA, about_candidate)]
+
+
+def _document(subject: str, twin: str | None, data: str, measured: Mapping[str, Measurement]) -> Evidence:
+    return Evidence(subject, twin, data, measured, measured_at=AT)

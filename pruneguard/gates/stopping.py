@@ -14,12 +14,16 @@ def certain_failure(policy: Policy, measured: Mapping[str, Measurement], *, prun
     """The policy's first rule whose measurement is there and does not pass it; None while all those that are there do.
 
     `measured` is everything known so far, of the data too. What is underpowered or not a number never passes either,
-    whatever else is measured. `pruned` is False when the dense twin itself is judged.
+    whatever else is measured. It is taken for fresh. `pruned` is False when the dense twin itself is judged.
     """
     known = [rule for rule in policy.rules if _is_there(rule, measured)]
     evidence = Evidence(_CANDIDATE, _TWIN if pruned else _CANDIDATE, _DATA, measured)
     verdict = judge(
-        replace(policy, rules=tuple(known)), [evidence], candidate=_CANDIDATE, twin=str(evidence.twin), data=_DATA
+        replace(policy, rules=tuple(known), evidence_days_max=None),
+        [evidence],
+        candidate=_CANDIDATE,
+        twin=str(evidence.twin),
+        data=_DATA,
     )
     return next((finding.rule for finding in verdict.objections), None)
 

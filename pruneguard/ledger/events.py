@@ -33,7 +33,7 @@ CATALOGUE: Mapping[str, Shape] = {
             "policy.adopted",
             "policy",
             "name:name version:number approvals_min:number server_attested:flag waivers:flag on_decay:action "
-            "on_lapse:action",
+            "on_lapse:action steps:steps",
         ),
         ("run.started", "manifest", "run:name model:name"),
         ("run.finished", "", "run:name model:name outcome:text"),
@@ -47,6 +47,7 @@ CATALOGUE: Mapping[str, Shape] = {
             "run:name model:name split:split passed:flag rules:count objections:objections",
         ),
         ("gates.self_tested", "policy report", "run:name model:name refused:count of:number"),
+        ("gates.drilled", "policy report", "refused:count of:number clean_passed:count clean_of:number"),
         (
             "waiver.granted",
             "model verdict",
@@ -54,7 +55,12 @@ CATALOGUE: Mapping[str, Shape] = {
         ),
         ("release.proposed", "model verdict", "model:name number:number"),
         ("release.approved", "model", "model:name number:number reason:text assurance:level?"),
-        ("traffic.shifted", "model", "model:name number:number share:share assurance:level?"),
+        ("traffic.shifted", "model", "model:name number:number share:share requests:count? assurance:level?"),
+        ("traffic.copied", "model", "model:name number:number share:share? assurance:level?"),
+        ("traffic.diverted", "", "model:name to:number? reason:text assurance:level?"),
+        ("traffic.restored", "", "model:name reason:text assurance:level?"),
+        ("release.held", "model", "model:name number:number reason:text assurance:level?"),
+        ("release.resumed", "model", "model:name number:number reason:text assurance:level?"),
         (
             "release.rolled_back",
             "model",
@@ -77,10 +83,17 @@ CATALOGUE: Mapping[str, Shape] = {
         ("retention.applied", "", "class:class before:time entries:ranges reason:text"),
         ("subject.described", "", "person:name commitments:commitments"),
         ("subject.erased", "", "commitments:commitments basis:text"),
+        (
+            "token.issued",
+            "secret",
+            "token:name holder:name acts:acts models:models per_second:number expires:time reason:text",
+        ),
+        ("token.revoked", "", "token:name reason:text"),
+        ("access.denied", "calls", "since:time until:time reasons:counts"),
     )
 }
 
-# Acts of a person that only their own key can make. A release may also be approved, moved or rolled back by a click,
+# Acts of a person that only their own key can make. A release may also be approved, and its traffic moved, by a click,
 # which is recorded as less: `assurance` says "server-attested", and a policy can refuse it.
 SIGNED = frozenset(
     {
@@ -91,6 +104,7 @@ SIGNED = frozenset(
         "role.revoked",
         "policy.adopted",
         "run.started",
+        "gates.drilled",
         "waiver.granted",
         "release.proposed",
         "document.attached",
@@ -99,11 +113,24 @@ SIGNED = frozenset(
         "retention.applied",
         "subject.described",
         "subject.erased",
+        "token.issued",
+        "token.revoked",
     }
 )
-CLICKED = frozenset({"release.approved", "traffic.shifted", "release.rolled_back"})
+CLICKED = frozenset(
+    {
+        "release.approved",
+        "release.held",
+        "release.resumed",
+        "release.rolled_back",
+        "traffic.shifted",
+        "traffic.copied",
+        "traffic.diverted",
+        "traffic.restored",
+    }
+)
 
-TELEMETRY = frozenset({"batch.sealed", "drift.reported"})
+TELEMETRY = frozenset({"batch.sealed", "drift.reported", "access.denied"})
 """Events on which no later one rests: the class whose bodies retention may drop. All others are decisions."""
 
 

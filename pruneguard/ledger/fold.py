@@ -3,6 +3,7 @@
 from collections import deque
 from collections.abc import Callable, Mapping
 from dataclasses import replace
+from operator import itemgetter
 from typing import Any
 
 from pruneguard.ledger.events import TELEMETRY, Entry, Event
@@ -11,12 +12,16 @@ from pruneguard.ledger.promotion import makers
 from pruneguard.ledger.rules import objections
 from pruneguard.ledger.state import (
     MARK_EVERY,
+    Act,
     AdoptedPolicy,
     Alarm,
     Approval,
     Assurance,
     Attachment,
+    Diverted,
+    Drill,
     GivenVerdict,
+    Held,
     Hold,
     Model,
     Person,
@@ -27,6 +32,7 @@ from pruneguard.ledger.state import (
     State,
     Status,
     Stretch,
+    Token,
     Waiver,
 )
 
@@ -105,6 +111,8 @@ def _rotated(state: State, index: int, entry: Entry) -> None:
 def _revoked(state: State, index: int, entry: Entry) -> None:
     actor = entry.event.data["actor"]
     state.people[actor] = replace(state.people[actor], public_key=None, roles=frozenset())
+    for token in [token for token in state.tokens.values() if token.holder == actor and token.ended is None]:
+        state.tokens[token.token] = replace(token, ended=f"the key of {actor} was revoked")
 
 
 def _granted(state: State, index: int, entry: Entry) -> None:
@@ -190,6 +198,12 @@ def _self_tested(state: State, index: int, entry: Entry) -> None:
     state.self_tests.append(SelfTest(*what, data["refused"], data["of"], event.time, index))
 
 
+def _drilled(state: State, index: int, entry: Entry) -> None:
+    event, data, refs = entry.event, entry.event.data, entry.event.refs
+    counts = (data["refused"], data["of"], data["clean_passed"], data["clean_of"])
+    state.drills.append(Drill(refs["policy"], refs["report"], *counts, event.actor, event.time, index))
+
+
 def _waived(state: State, index: int, entry: Entry) -> None:
     event, data = entry.event, entry.event.data
     digest = event.refs["model"]
@@ -253,29 +267,71 @@ def _shifted(state: State, index: int, entry: Entry) -> None:
     release = model.releases[event.data["number"]]
     share = float(event.data["share"])
     if share < 1:
-        _stands(state, index, entry, release, Status.CANARY, share)
-        return
-    if (before := model.live) is not None:
-        _stands(state, index, entry, before, Status.RETIRED, 0.0)
-    _stands(state, index, entry, release, Status.LIVE, 1.0)
-    release.live_at = index
+        _stands(event, release, Status.CANARY, share)
+    else:
+        if (before := model.live) is not None:
+            _stands(event, before, Status.RETIRED, 0.0)
+        _stands(event, release, Status.LIVE, 1.0)
+        release.live_at = index
+    release.stepped_at, release.comparison, release.shadow = state.clock, event.refs.get("comparison"), 0.0
+    _note(model, index, event)
 
 
 def _rolled_back(state: State, index: int, entry: Entry) -> None:
-    model = state.models[entry.event.data["model"]]
-    _stands(state, index, entry, model.releases[entry.event.data["number"]], Status.ROLLED_BACK, 0.0)
-    target = model.releases[entry.event.data["to"]]
+    event, data = entry.event, entry.event.data
+    model = state.models[data["model"]]
+    release, target = model.releases[data["number"]], model.releases[data["to"]]
+    _stands(event, release, Status.ROLLED_BACK, 0.0)
+    release.held = None
     if target.status is not Status.LIVE:
-        _stands(state, index, entry, target, Status.LIVE, 1.0)
+        _stands(event, target, Status.LIVE, 1.0)
         # What has lapsed while it did not answer is told anew.
         state.told.difference_update(state.waivers[target.digest, rule].event for rule in target.waivers)
+    if model.diverted is not None and model.diverted.to == release.number:
+        model.diverted = replace(model.diverted, to=target.number)
+    _note(model, index, event)
 
 
-def _stands(state: State, index: int, entry: Entry, release: Release, status: Status, share: float) -> None:
-    time, history = entry.event.time, state.models[release.model].history
-    release.status, release.share, release.changed_at = status, share, time
-    # In the log's order: a clock that was set back puts nothing before what was there already.
-    history.append(Stretch(release.number, share, index, max(time, history[-1].time) if history else time))
+def _stands(event: Event, release: Release, status: Status, share: float) -> None:
+    release.status, release.share, release.changed_at = status, share, event.time
+
+
+def _note(model: Model, index: int, event: Event) -> None:
+    """Write down what answers from now on, where that has changed: first what stops, then what begins."""
+    before, now, history = model.shares, model.answering, model.history
+    changed = {number: now.get(number, 0.0) for number in before.keys() | now.keys()}
+    for number, share in sorted(changed.items(), key=itemgetter(1)):
+        if share != before.get(number, 0.0):
+            # In the log's order: a clock that was set back puts nothing before what was there already.
+            time = max(event.time, history[-1].time) if history else event.time
+            history.append(Stretch(number, share, index, time))
+
+
+def _copied(state: State, index: int, entry: Entry) -> None:
+    data = entry.event.data
+    state.models[data["model"]].releases[data["number"]].shadow = float(data.get("share") or 0)
+
+
+def _diverted(state: State, index: int, entry: Entry) -> None:
+    event, model = entry.event, state.models[entry.event.data["model"]]
+    model.diverted = Diverted(event.data.get("to"), event.actor, event.data["reason"], event.time)
+    _note(model, index, event)
+
+
+def _restored(state: State, index: int, entry: Entry) -> None:
+    model = state.models[entry.event.data["model"]]
+    model.diverted = None
+    _note(model, index, entry.event)
+
+
+def _paused(state: State, index: int, entry: Entry) -> None:
+    event, data = entry.event, entry.event.data
+    state.models[data["model"]].releases[data["number"]].held = Held(event.actor, data["reason"], event.time)
+
+
+def _resumed(state: State, index: int, entry: Entry) -> None:
+    data = entry.event.data
+    state.models[data["model"]].releases[data["number"]].held = None
 
 
 # -- what was seen
@@ -338,6 +394,7 @@ def _lifted(state: State, index: int, entry: Entry) -> None:
 def _dropped(state: State, index: int, entry: Entry) -> None:
     ranges = [(start, end) for start, end in entry.event.data["entries"]]
     state.absent = sorted([*state.absent, *ranges])
+    _forget(state, state.denials, ranges)
     for model in state.models.values():
         for newest in (model.batches, model.drift):
             _forget(state, newest, ranges)
@@ -362,6 +419,35 @@ def _erased(state: State, index: int, entry: Entry) -> None:
         state.subjects[state.commitments[commitment]].discard(commitment)
 
 
+# -- access
+
+
+def _issued(state: State, index: int, entry: Entry) -> None:
+    event, data = entry.event, entry.event.data
+    state.tokens[data["token"]] = Token(
+        token=data["token"],
+        secret=event.refs["secret"],
+        holder=data["holder"],
+        acts=frozenset(map(Act, data["acts"])),
+        models=frozenset(data["models"]),
+        per_second=data["per_second"],
+        reason=data["reason"],
+        issued_by=event.actor,
+        issued_at=event.time,
+        expires=data["expires"],
+        index=index,
+    )
+
+
+def _ended(state: State, index: int, entry: Entry) -> None:
+    data = entry.event.data
+    state.tokens[data["token"]] = replace(state.tokens[data["token"]], ended=data["reason"])
+
+
+def _denied(state: State, index: int, entry: Entry) -> None:
+    _remember(state, state.denials, index, entry.event)
+
+
 _EFFECTS: Mapping[str, Callable[[State, int, Entry], None]] = {
     "ledger.opened": _opened,
     "key.registered": _registered,
@@ -378,10 +464,16 @@ _EFFECTS: Mapping[str, Callable[[State, int, Entry], None]] = {
     "attempt.failed": _tried,
     "verdict.given": _judged,
     "gates.self_tested": _self_tested,
+    "gates.drilled": _drilled,
     "waiver.granted": _waived,
     "release.proposed": _proposed,
     "release.approved": _approved,
     "traffic.shifted": _shifted,
+    "traffic.copied": _copied,
+    "traffic.diverted": _diverted,
+    "traffic.restored": _restored,
+    "release.held": _paused,
+    "release.resumed": _resumed,
     "release.rolled_back": _rolled_back,
     "batch.sealed": _sealed,
     "drift.reported": _drifted,
@@ -392,4 +484,7 @@ _EFFECTS: Mapping[str, Callable[[State, int, Entry], None]] = {
     "retention.applied": _dropped,
     "subject.described": _described,
     "subject.erased": _erased,
+    "token.issued": _issued,
+    "token.revoked": _ended,
+    "access.denied": _denied,
 }

@@ -114,6 +114,10 @@ class Ledger:
         with self.store.reading() as reader:
             return self._log.checkpoint(reader).size
 
+    def wait_for_growth(self, size: int, timeout_s: float) -> bool:
+        """Wait until the log holds more than `size` entries; False when that took longer than `timeout_s`."""
+        return self.store.wait_for_growth(size, timeout_s)
+
     @property
     def checkpoint(self) -> bytes:
         """The newest checkpoint, as a signed note."""

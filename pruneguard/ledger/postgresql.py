@@ -3,6 +3,7 @@
 A password belongs where libpq looks for it (PGPASSFILE, PGSERVICEFILE), not in the URL.
 """
 
+import time
 from typing import Any
 
 import psycopg
@@ -11,13 +12,17 @@ from psycopg import errors
 from sqlalchemy.exc import ArgumentError, DBAPIError
 
 from pruneguard.errors import IntegrityError, InvalidInputError, PruneGuardError, UnavailableError
-from pruneguard.ledger.sqlstore import SqlStore, tables
+from pruneguard.ledger.sqlstore import SqlStore, newest_size, tables
 from pruneguard.urls import shown
 
 _REFUSAL = """
 CREATE FUNCTION a_ledger_only_grows() RETURNS trigger LANGUAGE plpgsql
 AS $$ BEGIN RAISE EXCEPTION 'a ledger only grows'; END $$
 """
+CHANNEL = "pruneguard_ledger"
+LOOK_SECONDS = 1.0
+"""Between two looks, should a notification get lost: a proxy between us and the server may swallow it."""
+
 _TAKEN = (errors.DuplicateTable, errors.DuplicateFunction, errors.UniqueViolation)
 
 
@@ -26,6 +31,8 @@ class PostgresqlStore(SqlStore):
     begin_reading = ()  # the driver's own BEGIN; its isolation level makes one view of the whole transaction
     # Other writers wait, readers do not. Unlike an advisory lock, this takes no snapshot before the wait is over.
     begin_writing = ("LOCK TABLE checkpoint IN SHARE ROW EXCLUSIVE MODE",)
+    # Sent by the commit, and only by it. Readers in other schemas of the database are woken in vain, and see that.
+    end_writing = (f"NOTIFY {CHANNEL}",)
     parameter = "%s"
     driver_error = psycopg.Error
 
@@ -60,6 +67,21 @@ class PostgresqlStore(SqlStore):
     @classmethod
     def open(cls, url: str, *, writable: bool, wait_s: float = 10) -> "PostgresqlStore":
         return cls(_engine(url, writable=writable, wait_s=wait_s), shown(url))
+
+    def wait_for_growth(self, size: int, timeout_s: float) -> bool:
+        """As soon as the server says so. It keeps one connection, that of whoever asks, for as long as it waits."""
+        deadline = time.monotonic() + timeout_s
+        with self.explained(self.place), self._engine.connect() as connection:
+            connection.execution_options(isolation_level="AUTOCOMMIT").exec_driver_sql(f"LISTEN {CHANNEL}")
+            try:
+                # Looked at after LISTEN: what was committed before is seen, what comes after is told.
+                while not (grown := newest_size(connection) > size) and (left := deadline - time.monotonic()) > 0:
+                    driver: Any = connection.connection.driver_connection
+                    next(driver.notifies(timeout=min(left, LOOK_SECONDS), stop_after=1), None)
+                return grown
+            finally:
+                if not connection.closed and not connection.invalidated:
+                    connection.exec_driver_sql(f"UNLISTEN {CHANNEL}")
 
     @classmethod
     def explain(cls, error: BaseException, place: str) -> PruneGuardError:

@@ -1,4 +1,4 @@
-"""Rules about runs, verdicts, waivers and releases: numbers 13 to 23 of `rules.py`."""
+"""Rules about runs, verdicts, waivers and releases: numbers 13 to 20 and 23 of `rules.py`."""
 
 from collections.abc import Callable, Generator, Iterator, Mapping
 from datetime import datetime, timedelta
@@ -6,11 +6,12 @@ from datetime import datetime, timedelta
 from pruneguard.ledger.events import Entry, Event
 from pruneguard.ledger.people import MONITOR
 from pruneguard.ledger.state import Assurance, GivenVerdict, Release, Role, State, Status
-from pruneguard.policy import Action
 
 WAIVER_DAYS_MAX = 90
 WAIVER_DETECTOR = "waiver"
 """What raises the alarm when a waiver on which a release in traffic rests has lapsed."""
+CANARY_DETECTOR = "canary"
+"""What raises the alarm when a canary is shown to be worse than what is live."""
 
 
 def _may_start(state: State, entry: Entry) -> Iterator[str]:
@@ -58,6 +59,17 @@ def _may_self_test(state: State, entry: Entry) -> Iterator[str]:
         yield f"{data['refused']} refused of {data['of']}"
 
 
+def _may_drill(state: State, entry: Entry) -> Iterator[str]:
+    event, data = entry.event, entry.event.data
+    if not state.may(event.actor, Role.ENGINEER):
+        yield f"{event.actor!r} is not an engineer"
+    yield from _has_policy(state, event)
+    if data["refused"] > data["of"]:
+        yield f"{data['refused']} bad artefacts refused of {data['of']}"
+    if data["clean_passed"] > data["clean_of"]:
+        yield f"{data['clean_passed']} clean artefacts passed of {data['clean_of']}"
+
+
 def _may_waive(state: State, entry: Entry) -> Iterator[str]:
     event, data = entry.event, entry.event.data
     rule = data["rule"]
@@ -75,7 +87,7 @@ def _may_waive(state: State, entry: Entry) -> Iterator[str]:
         yield f"the verdict does not object to {rule!r}; its objections are {sorted(verdict.objections) or 'none'}"
     elif found == "no evidence":
         yield f"there is no evidence on {rule!r}, and what was not measured cannot be waived"
-    now = _now(state, event)
+    now = now_of(state, event)
     left = datetime.fromisoformat(data["expires"]) - datetime.fromisoformat(now)
     if not timedelta(0) < left <= timedelta(days=WAIVER_DAYS_MAX):
         yield f"it expires {data['expires']}; expected after {now}, by at most {WAIVER_DAYS_MAX} days"
@@ -100,7 +112,7 @@ def _may_propose(state: State, entry: Entry) -> Iterator[str]:
     if (newer := state.superseding(verdict.policy)) is not None:
         yield f"the verdict rests on a policy that {newer.name!r} version {newer.version} has replaced; judge again"
     if not verdict.passed:
-        waived = state.waived(verdict, _now(state, event))
+        waived = state.waived(verdict, now_of(state, event))
         left = [f"{rule}: {outcome}" for rule, outcome in sorted(verdict.objections.items()) if rule not in waived]
         if left or not verdict.objections:
             yield f"the verdict is a no: {', '.join(left) or 'no rule was checked'}"
@@ -112,7 +124,7 @@ def _may_propose(state: State, entry: Entry) -> Iterator[str]:
 
 def _may_approve(state: State, entry: Entry) -> Iterator[str]:
     event = entry.event
-    release = yield from _release(state, event)
+    release = yield from named_release(state, event)
     if release is None:
         return
     if not state.may(event.actor, Role.APPROVER):
@@ -124,57 +136,14 @@ def _may_approve(state: State, entry: Entry) -> Iterator[str]:
         yield f"{event.actor!r} has approved it already"
     if release.status is not Status.PROPOSED:
         yield f"release {release.number} is {release.status}, not proposed"
-    yield from _rests_on_lapsed(state, event, release)
-    yield from _is_attested_where_it_must_be_signed(state, event, release)
-
-
-def _may_shift(state: State, entry: Entry) -> Iterator[str]:
-    event = entry.event
-    release = yield from _release(state, event)
-    if release is None:
-        return
-    if event.actor != MONITOR and not state.may(event.actor, Role.OPERATOR):
-        yield f"{event.actor!r} is not an operator"
-    if release.status not in (Status.APPROVED, Status.CANARY):
-        yield f"release {release.number} is {release.status}; only an approved release takes traffic"
-    other = state.models[release.model].canary
-    if other is not None and other.number != release.number:
-        yield f"release {other.number} is in canary; finish it first"
-    yield from _rests_on_lapsed(state, event, release)
-    yield from _is_attested_where_it_must_be_signed(state, event, release)
-
-
-def _may_roll_back(state: State, entry: Entry) -> Iterator[str]:
-    event = entry.event
-    release = yield from _release(state, event)
-    if release is None:
-        return
-    if event.actor == MONITOR:
-        yield from _monitor_may_roll_back(state, event, release)
-    elif not state.may(event.actor, Role.OPERATOR):
-        yield f"{event.actor!r} is not an operator"
-    if release.status not in (Status.CANARY, Status.LIVE):
-        yield f"release {release.number} is {release.status}; there is nothing to roll back"
-        return
-    model = state.models[release.model]
-    target = model.live if release.status is Status.CANARY else model.fallback
-    if target is None or target.number != event.data["to"]:
-        yield f"release {release.number} can only go back to {target.number if target else 'nothing'}"
-
-
-def _monitor_may_roll_back(state: State, event: Event, release: Release) -> Iterator[str]:
-    alarm = state.alarms.get(event.data.get("alarm") or "")
-    policy = state.policies[release.policy]
-    if alarm is None or (alarm.model, alarm.number) != (release.model, release.number):
-        yield "a monitor rolls back for an alarm about this release, and names it"
-    elif (policy.on_lapse if alarm.detector == WAIVER_DETECTOR else policy.on_decay) != Action.ROLL_BACK.value:
-        yield "the policy does not let a monitor roll back"
+    yield from rests_on_lapsed(state, event, release)
+    yield from is_attested_where_it_must_be_signed(state, event, release)
 
 
 def _may_observe(state: State, entry: Entry) -> Iterator[str]:
     if entry.event.actor != MONITOR:
         yield f"{entry.event.actor!r} is not the monitor"
-    yield from _release(state, entry.event)
+    yield from named_release(state, entry.event)
 
 
 def _may_alarm(state: State, entry: Entry) -> Iterator[str]:
@@ -183,11 +152,15 @@ def _may_alarm(state: State, entry: Entry) -> Iterator[str]:
         yield f"{event.actor!r} is not the monitor"
     if event.id in state.alarms:
         yield f"an alarm has the id {event.id} already"
-    release = yield from _release(state, event)
+    release = yield from named_release(state, event)
     if (event.data["detector"] == WAIVER_DETECTOR) is not (named is not None):
         yield f"an alarm of the detector {WAIVER_DETECTOR!r}, and no other, names a waiver"
+    elif (event.data["detector"] == CANARY_DETECTOR) is not ("comparison" in event.refs):
+        yield f"an alarm of the detector {CANARY_DETECTOR!r}, and no other, names a comparison"
+    elif release is not None and event.data["detector"] == CANARY_DETECTOR and release.status is not Status.CANARY:
+        yield f"release {release.number} is {release.status}; only a canary is compared with what is live"
     elif named is not None and release is not None:
-        if named not in (waiver.event for waiver in state.lapsed(release, _now(state, event))):
+        if named not in (waiver.event for waiver in state.lapsed(release, now_of(state, event))):
             yield f"release {release.number} rests on no waiver {named} that has lapsed"
         if named in state.told:
             yield f"the alarm about the waiver {named} was raised already"
@@ -200,7 +173,7 @@ def makers(state: State, verdict: GivenVerdict) -> frozenset[str]:
     return frozenset(state.runs[verdict.run].makers).union(*made)
 
 
-def _now(state: State, event: Event) -> str:
+def now_of(state: State, event: Event) -> str:
     return max(state.clock, event.time)
 
 
@@ -232,7 +205,7 @@ def _verdict(state: State, event: Event) -> Generator[str, None, GivenVerdict | 
     return verdict
 
 
-def _release(state: State, event: Event) -> Generator[str, None, Release | None]:
+def named_release(state: State, event: Event) -> Generator[str, None, Release | None]:
     """The release that an event names, by number and digest; where there is none, that."""
     model = state.models.get(event.data["model"])
     release = model.releases.get(event.data["number"]) if model else None
@@ -242,12 +215,12 @@ def _release(state: State, event: Event) -> Generator[str, None, Release | None]
     return release
 
 
-def _rests_on_lapsed(state: State, event: Event, release: Release) -> Iterator[str]:
-    for waiver in state.lapsed(release, _now(state, event)) if release.waivers else ():
+def rests_on_lapsed(state: State, event: Event, release: Release) -> Iterator[str]:
+    for waiver in state.lapsed(release, now_of(state, event)) if release.waivers else ():
         yield f"it rests on a waiver of {waiver.rule!r} that lapsed {waiver.expires}; another approver may extend it"
 
 
-def _is_attested_where_it_must_be_signed(state: State, event: Event, release: Release) -> Iterator[str]:
+def is_attested_where_it_must_be_signed(state: State, event: Event, release: Release) -> Iterator[str]:
     if event.data.get("assurance") == Assurance.SERVER_ATTESTED and not release.clicks:
         policy = state.policies[release.policy]
         yield (
@@ -265,11 +238,10 @@ RULES: Mapping[str, Callable[[State, Entry], Iterator[str]]] = {
     "attempt.failed": _may_work,
     "verdict.given": _may_judge,
     "gates.self_tested": _may_self_test,
+    "gates.drilled": _may_drill,
     "waiver.granted": _may_waive,
     "release.proposed": _may_propose,
     "release.approved": _may_approve,
-    "traffic.shifted": _may_shift,
-    "release.rolled_back": _may_roll_back,
     "batch.sealed": _may_observe,
     "drift.reported": _may_observe,
     "alarm.raised": _may_alarm,

@@ -8,11 +8,11 @@ Every entry
  1. The first to take effect is `ledger.opened`, unsigned and by `monitor`; nothing does before it, and it does once.
  2. Each digest and field is of the kind that the catalogue names; what the type needs is there.
  3. A causation id has happened once. Of batch.sealed and drift.reported, only the newest 1,000 and 100 that took effect
-    for the model are remembered, until retention drops them.
+    for the model are remembered, of access.denied the newest 100, until retention drops them.
  4. A signature is by the key that the actor has at this position (the very first key.registered: by the key that it
     registers), the event names this ledger, and no signed event before it has its id.
- 5. A person's act is signed (`events.SIGNED`). release.approved, traffic.shifted and release.rolled_back may come
-    unsigned: by a person they then say `assurance` "server-attested"; signed or by `monitor`, they do not say it.
+ 5. A person's act is signed (`events.SIGNED`). What approves a release or moves traffic (`events.CLICKED`) may come
+    unsigned: by a person it then says `assurance` "server-attested"; signed or by `monitor`, it does not say it.
 
 People (`people.py`)
  6. key.registered: the first names its own actor, with the role admin. Every other is by an admin who is another person
@@ -39,7 +39,8 @@ Releases (`promotion.py`)
 16. verdict.given: its policy is or was in force; candidate, parent and data are known to have been made. `passed` is so
     exactly where there are rules and no objections, and no more objections than rules. Where a digest comes again for
     the model, the first one counts.
-17. gates.self_tested: the policy is or was in force; refused is at most of.
+17. gates.self_tested, gates.drilled: the policy is or was in force; refused is at most of. gates.drilled: by an
+    engineer; clean_passed is at most clean_of. It is about no run and no model.
 18. waiver.granted: by an approver who is not a maker of the verdict's run, candidate, twin or data. The verdict is on
     record for the model, is about the candidate and on the release split; its objection to the rule is not "no
     evidence"; its policy allows waivers. `expires` is after now, by 90 days at most. `before` is the rules passed of
@@ -55,31 +56,57 @@ Releases (`promotion.py`)
     run, candidate, twin and data) and has not approved it; the release is proposed; no waiver it rests on has lapsed;
     unsigned only where every policy that binds it says so. With as many approvals as the most that a policy that binds
     it asks for, it is approved. What binds it is fixed at its proposal.
-21. traffic.shifted: by `monitor` or an operator; the release is approved or in canary, no other is in canary, no waiver
-    it rests on has lapsed; unsigned by a person only where its policy says so. A share of 1 makes it live.
+21. traffic.shifted: by `monitor` or an operator; the release is approved or in canary and not held, no other is in
+    canary, the model's traffic is not diverted, no waiver it rests on has lapsed; unsigned by a person only where every
+    policy that binds it says so. Its share becomes that of the next of its policy's steps, 1 after the last; or a
+    smaller step's; or 1 where nothing is live. To a larger share than it has, it goes when the step's seconds have
+    passed since it took the share it has, by the latest times; and `monitor` names the comparison that it rests on, and
+    at least as many requests as the step asks for. A share of 1 makes it live. To shift ends its shadow.
 22. release.rolled_back: of a canary to the live version, or of the live version to the last one to go live of those
     that gave way, which `to` names. By an operator; or by `monitor` for an alarm about this release that it names: of
-    the detector "waiver" where the policy's on_lapse is "roll back", of any other where its on_decay is.
+    the detector "waiver" where the policy's on_lapse is "roll back", of "canary" while it is in canary, of any other
+    where its on_decay is "roll back". A hold ends with it.
 23. batch.sealed, drift.reported, alarm.raised: by `monitor`, about a release. An alarm's event id is new. An alarm of
     the detector "waiver", and no other, names a waiver: one that the release rests on, that has lapsed, and whose lapse
-    has raised no alarm since a rollback last went back to a release that rests on it.
+    has raised no alarm since a rollback last went back to a release that rests on it. One of the detector "canary", and
+    no other, names a comparison; the release is in canary.
 
 Keeping (`keeping.py`)
 24. document.attached: by anybody with a key. It names a document or states something, has not expired now, and a model
     that it names is known.
 25. hold.placed: by an auditor or admin; no hold of the name stands. hold.lifted: by an auditor or admin; one stands.
-26. retention.applied: by an admin. Only telemetry (batch.sealed, drift.reported) is dropped, at least 183 days old:
-    `before` is that much before now. Every range lies in what took effect as telemetry, is not absent already, and ends
-    at or before the last multiple of 256 entries by which the clock had not come to `before`. No hold on telemetry or
-    all stands. (Decisions carry every later one and are kept as long as the ledger: longer than 10 years.)
+26. retention.applied: by an admin. Only telemetry (batch.sealed, drift.reported, access.denied) is dropped, at least
+    183 days old: `before` is that much before now. Every range lies in what took effect as telemetry, is not absent
+    already, and ends at or before the last multiple of 256 entries by which the clock had not come to `before`. No
+    hold on telemetry or all stands. (Decisions carry every later one and are kept as long as the ledger: longer than
+    10 years.)
 27. subject.described: by an auditor or admin; none of the commitments was ever on record before.
 28. subject.erased: by an auditor or admin; every commitment is on record and none is erased already. No hold stands on
     all, or on a subject that one of the commitments was recorded for.
+
+Access (`permits.py`)
+29. token.issued: by an admin who is another person than the holder, who has a key. No token had the name before. It is
+    for operate only where the holder is an operator. `expires` is after now, by 366 days at most. `secret` is the
+    digest of the token's text. A token counts until it expires, is revoked, or the holder's key is.
+30. token.revoked: by an admin or its holder; the token counts still, or has expired.
+31. access.denied: by `monitor`; it does not end before it begins.
+
+Traffic (`traffic.py`); each by an operator, unsigned only where every policy that binds the release says so: for 33 the
+one that is live, or else in canary
+32. release.held: the release is approved or in canary, and not held. release.resumed: it is held. A hold stops shares,
+    never the way back.
+33. traffic.diverted: a release of the model is live or in canary. `to` is one that has been live, is live or retired
+    now, has the digest that is named, and rests on no waiver that has lapsed; or null, with no digest: nothing answers.
+    It is not diverted so already. traffic.restored: it is diverted. Where the release that it is diverted to is rolled
+    back, it is diverted to where that goes back to.
+34. traffic.copied: by `monitor` too. With a share: the release is approved, another is live, no other answers copies,
+    no waiver it rests on has lapsed; it answers that share of the requests as well, and nobody gets these answers.
+    Without one: it answers copies, and answers none from then on.
 """
 
 from collections.abc import Callable, Iterator, Mapping
 
-from pruneguard.ledger import keeping, people, promotion
+from pruneguard.ledger import keeping, people, permits, promotion, traffic
 from pruneguard.ledger.events import CATALOGUE, CLICKED, SIGNED, Entry
 from pruneguard.ledger.people import MONITOR, public_key
 from pruneguard.ledger.state import State
@@ -146,5 +173,7 @@ _RULES: Mapping[str, Callable[[State, Entry], Iterator[str]]] = {
     "ledger.opened": _may_open,
     **people.RULES,
     **promotion.RULES,
+    **traffic.RULES,
     **keeping.RULES,
+    **permits.RULES,
 }

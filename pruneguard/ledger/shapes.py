@@ -9,6 +9,7 @@ import re
 from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 from datetime import datetime
+from itertools import pairwise
 from typing import Any
 
 TEXT_CHARACTERS_MAX = 4_000
@@ -119,6 +120,10 @@ def _is_ranges(value: object) -> bool:
     return True
 
 
+def _is_counts(value: object) -> bool:
+    return isinstance(value, Mapping) and bool(value) and all(is_text(k) and is_whole(value[k], 1) for k in value)
+
+
 def _is_objections(value: object) -> bool:
     outcomes = ("failed", "underpowered", "no evidence")
     return isinstance(value, Mapping) and all(is_text(rule) and value[rule] in outcomes for rule in value)
@@ -130,6 +135,20 @@ def _is_scope(value: object) -> bool:
     return value in ("all", "telemetry", "decisions") or (
         value.startswith("subject:") and is_name(value.removeprefix("subject:"))
     )
+
+
+def _is_steps(value: object) -> bool:
+    """Shares below 1 that grow, each with the requests and seconds that it is kept for."""
+    names = {"share", "requests_min", "seconds_min"}
+    if not isinstance(value, list) or not value:
+        return False
+    if not all(isinstance(step, Mapping) and step.keys() == names for step in value):
+        return False
+    kept = all(is_whole(step["requests_min"], 1) and is_whole(step["seconds_min"], 0) for step in value)
+    shares = [step["share"] for step in value]
+    if not kept or not all(isinstance(s, str) and _SHARE.fullmatch(s) and s != "1" for s in shares):
+        return False
+    return all(float(before) < float(after) for before, after in pairwise(shares))
 
 
 def _one_of(*values: str) -> tuple[str, Callable[[object], bool]]:
@@ -157,12 +176,19 @@ _KINDS: Mapping[str, tuple[str, Callable[[object], bool]]] = {
         "a list of roles: engineer, approver, operator, auditor, admin",
         lambda v: _is_list(v, _one_of("engineer", "approver", "operator", "auditor", "admin")[1]),
     ),
+    "steps": ("steps of growing shares below 1, each with requests_min and seconds_min", _is_steps),
     "objections": ("an object from rule to failed, underpowered or no evidence", _is_objections),
     "ranges": ("ranges [[start, end), ...] in order and apart", _is_ranges),
     "commitments": (
         "a list of commitments, 64 hexadecimal digits each",
         lambda v: _is_list(v, lambda item: isinstance(item, str) and bool(_COMMITMENT.fullmatch(item))),
     ),
+    "acts": (
+        "a list of acts: infer, labels, operate, metrics",
+        lambda v: _is_list(v, _one_of("infer", "labels", "operate", "metrics")[1]),
+    ),
+    "models": ('a list of models, or ["*"] for every model', lambda v: v == ["*"] or _is_list(v, is_name)),
+    "counts": ("an object from words to whole numbers from 1", _is_counts),
     "scope": ("telemetry, decisions, all, or subject:NAME", _is_scope),
     "class": _one_of("telemetry", "decisions"),
     "action": _one_of("roll back", "notify"),

@@ -1,5 +1,6 @@
 """A ledger's tables and queries, the same in every database; `sqlite` and `postgresql` say what differs."""
 
+import time
 from abc import ABC, abstractmethod
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
@@ -43,6 +44,8 @@ _checkpoint = sa.Table(
 
 _SCHEMA_VERSION = "2"
 _READ_ROWS = 2_000
+LOOK_SECONDS = 0.05
+"""Between two looks at a store that tells nobody when it grows."""
 
 
 class SqlStore(ABC):
@@ -53,6 +56,8 @@ class SqlStore(ABC):
     begin_reading: ClassVar[Sequence[str]]
     begin_writing: ClassVar[Sequence[str]]
     """Statements that open a transaction; that of a writer waits for the lock before anything is read."""
+    end_writing: ClassVar[Sequence[str]] = ()
+    """Statements before the commit of what was appended."""
     parameter: ClassVar[str]
     """How the driver marks a value in a statement."""
     driver_error: ClassVar[type[Exception]]
@@ -104,6 +109,18 @@ class SqlStore(ABC):
     def writing(self) -> Iterator["_Transaction"]:
         with self._connected(self.begin_writing) as connection:
             yield _Transaction(connection, self.place, self.parameter)
+            for statement in self.end_writing:
+                connection.exec_driver_sql(statement)
+
+    def wait_for_growth(self, size: int, timeout_s: float) -> bool:
+        deadline = time.monotonic() + timeout_s
+        while not (grown := self._looked()) > size and (left := deadline - time.monotonic()) > 0:
+            time.sleep(min(left, LOOK_SECONDS))
+        return grown > size
+
+    def _looked(self) -> int:
+        with self._connected(self.begin_reading) as connection:
+            return newest_size(connection)
 
     def drop_bodies(self, ranges: Sequence[tuple[int, int]]) -> None:
         make, drop = self.trigger(_entry.name, "UPDATE")
@@ -160,6 +177,11 @@ class SqlStore(ABC):
         _Transaction(connection, place, cls.parameter).append(
             [entry], leaves=[merkle.leaf_hash(entry)], nodes=[], size=1, checkpoint=checkpoint
         )
+
+
+def newest_size(connection: sa.Connection) -> int:
+    """What the newest checkpoint covers, by its own word; who acts on it reads and checks."""
+    return int(connection.exec_driver_sql("SELECT max(size) FROM checkpoint").scalar() or 0)
 
 
 class _Transaction:

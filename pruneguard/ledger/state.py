@@ -9,9 +9,11 @@ from operator import itemgetter
 from typing import Any
 
 from pruneguard.ledger.events import Event
+from pruneguard.policy import Step
 
 BATCHES_KEPT = 1_000
 DRIFT_KEPT = 100
+DENIALS_KEPT = 100
 MARK_EVERY = 256
 """Positions between two marks of the clock: the entries of one full tile."""
 
@@ -22,6 +24,15 @@ class Role(StrEnum):
     OPERATOR = "operator"  # moves traffic, rolls back
     AUDITOR = "auditor"  # reads, exports, verifies, places holds
     ADMIN = "admin"  # registers keys; cannot approve
+
+
+class Act(StrEnum):
+    """What a bearer token can be for."""
+
+    INFER = "infer"
+    LABELS = "labels"
+    OPERATE = "operate"  # moves traffic, rolls back: as far as its holder's roles go
+    METRICS = "metrics"
 
 
 class Status(StrEnum):
@@ -67,13 +78,22 @@ class AdoptedPolicy:
     waivers: bool
     """Whether a failed rule may be waived."""
     on_lapse: str
+    steps: tuple[Step, ...]
+    """The shares that a release takes one after the other before it is live."""
     adopted_by: tuple[str, ...] = field(default=(), compare=False)
+
+    @property
+    def terms(self) -> dict[str, Any]:
+        """As `policy.adopted` told them, and as `Policy.terms` says them of the document."""
+        told = {name: getattr(self, name) for name in self.__slots__ if name not in ("digest", "adopted_by")}
+        return told | {"steps": [step.to_document() for step in self.steps]}
 
     @classmethod
     def of(cls, event: Event) -> "AdoptedPolicy":
         """What a `policy.adopted` event says of the document that it names."""
-        terms = (name for name in cls.__slots__ if name not in ("digest", "adopted_by"))
-        return cls(digest=event.refs["policy"], **{name: event.data[name] for name in terms})
+        terms = (name for name in cls.__slots__ if name not in ("digest", "adopted_by", "steps"))
+        steps = tuple(map(Step.of, event.data["steps"]))
+        return cls(digest=event.refs["policy"], steps=steps, **{name: event.data[name] for name in terms})
 
 
 @dataclass(slots=True)
@@ -148,6 +168,25 @@ class Approval:
     index: int
 
 
+@dataclass(frozen=True, slots=True)
+class Held:
+    """Why a release gets no share of the traffic until somebody resumes it."""
+
+    by: str
+    reason: str
+    time: str
+
+
+@dataclass(frozen=True, slots=True)
+class Diverted:
+    """Who has taken the traffic of a model away from its releases, and to which one; None: nothing answers."""
+
+    to: int | None
+    by: str
+    reason: str
+    time: str
+
+
 @dataclass(slots=True)
 class Release:
     """One version of a model on its way to traffic, or away from it."""
@@ -176,6 +215,13 @@ class Release:
     """Position of its proposal."""
     live_at: int | None = None
     """Position of the event that made it live; None while none has."""
+    stepped_at: str = ""
+    """The clock when it took the share it has."""
+    comparison: str | None = None
+    """What was counted when it was let go on to that share."""
+    held: Held | None = None
+    shadow: float = 0.0
+    """The share of the requests that it answers as well, to be compared and not returned."""
 
     @property
     def was_live(self) -> bool:
@@ -237,6 +283,7 @@ class Model:
     drift: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=DRIFT_KEPT))
     by_digest: dict[str, GivenVerdict] = field(default_factory=dict)
     """The first verdict of each digest."""
+    diverted: Diverted | None = None
 
     @property
     def live(self) -> Release | None:
@@ -245,6 +292,23 @@ class Model:
     @property
     def canary(self) -> Release | None:
         return next((r for r in self.releases.values() if r.status is Status.CANARY), None)
+
+    @property
+    def shadow(self) -> Release | None:
+        """What answers copies of requests, unheard."""
+        return next((r for r in self.releases.values() if r.shadow), None)
+
+    @property
+    def answering(self) -> dict[int, float]:
+        """Number -> share of the requests; what is live answers what a canary does not. Empty where nothing may."""
+        if self.diverted is not None:
+            return {} if self.diverted.to is None else {self.diverted.to: 1.0}
+        return {release.number: release.share for release in (self.live, self.canary) if release}
+
+    @property
+    def shares(self) -> dict[int, float]:
+        """Number -> the share that its newest stretch says; 0 for what answers no more."""
+        return {stretch.number: stretch.share for stretch in self.history}
 
     @property
     def fallback(self) -> Release | None:
@@ -284,6 +348,21 @@ class SelfTest:
 
 
 @dataclass(frozen=True, slots=True)
+class Drill:
+    """The gates were tried with real artefacts: `refused` of `of` bad ones, and `clean_passed` of `clean_of` others."""
+
+    policy: str
+    report: str
+    refused: int
+    of: int
+    clean_passed: int
+    clean_of: int
+    by: str
+    time: str
+    index: int
+
+
+@dataclass(frozen=True, slots=True)
 class Attachment:
     """What a person says about a control, with or without a document, until a date if there is one."""
 
@@ -309,6 +388,28 @@ class Hold:
     by: str
     time: str
     index: int
+
+
+@dataclass(frozen=True, slots=True)
+class Token:
+    """A bearer token: the log knows the SHA-256 of its text, and who answers for what is done with it."""
+
+    token: str
+    secret: str
+    """`sha256:` and the digest of the text that a caller sends."""
+    holder: str
+    acts: frozenset[Act]
+    models: frozenset[str]
+    """The models it is for; `*` alone is every model."""
+    per_second: int
+    reason: str
+    issued_by: str
+    issued_at: str
+    expires: str
+    """The first moment at which it does not count any more."""
+    index: int
+    ended: str | None = None
+    """Why it counts no more: it was revoked, or the key of its holder was."""
 
 
 @dataclass(slots=True)
@@ -347,6 +448,7 @@ class State:
     told: set[str] = field(default_factory=set)
     """Ids of the waivers whose lapse has raised its alarm."""
     self_tests: list[SelfTest] = field(default_factory=list)
+    drills: list[Drill] = field(default_factory=list)
     attachments: list[Attachment] = field(default_factory=list)
     holds: dict[str, Hold] = field(default_factory=dict)
     """Those that stand."""
@@ -356,6 +458,10 @@ class State:
     """Person -> the commitments that stand: those whose values were not erased."""
     erased: dict[str, int] = field(default_factory=dict)
     """Commitment -> position of the event that says its value is gone."""
+    tokens: dict[str, Token] = field(default_factory=dict)
+    """Every token there ever was, by its name."""
+    denials: deque[Mapping[str, Any]] = field(default_factory=lambda: deque(maxlen=DENIALS_KEPT))
+    """Newest accounts of denied calls, as `Model.batches` has batches."""
     absent: list[tuple[int, int]] = field(default_factory=list)
     """Ranges [start, end) of entries whose bodies were dropped by retention, in order."""
     skipped: list[tuple[int, int]] = field(default_factory=list)
@@ -367,7 +473,7 @@ class State:
     causations: dict[str, int] = field(default_factory=dict)
     """Causation id -> position of the event it caused: a retried step finds what it did before.
 
-    Of telemetry, only of the newest: as many as `Model.batches` and `Model.drift` hold.
+    Of telemetry, only of the newest: as many as `Model.batches`, `Model.drift` and `denials` hold.
     """
     violations: list[tuple[int, str]] = field(default_factory=list)
 

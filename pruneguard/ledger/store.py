@@ -56,6 +56,12 @@ class Store(Protocol):
     def writing(self) -> AbstractContextManager[Writer]:
         """Waits for other writers. What was appended is durable when the context ends without an error."""
 
+    def wait_for_growth(self, size: int, timeout_s: float) -> bool:
+        """Wait until there are more than `size` entries; False when that took longer than `timeout_s`.
+
+        It may be early, never late by more than a look at the store takes: whoever asks reads what there is then.
+        """
+
     def drop_bodies(self, ranges: Sequence[tuple[int, int]]) -> None:
         """Forget the bodies of entries start..end-1 for good, and keep their leaf hashes: every proof stays.
 

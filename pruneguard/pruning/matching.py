@@ -27,29 +27,31 @@ def require_matching(workload: Workload, snapshot: Snapshot) -> None:
     if not isinstance(model, nn.Module):
         raise InvalidInputError(f"{name}.build() returned {type(model).__name__}; expected a torch.nn.Module")
     rows = snapshot.train.x[:ROWS]
-    expected = (len(rows), snapshot.classes)
+    expected = (len(rows), snapshot.classes or 1)
+    shapes = {expected, (len(rows),)} if snapshot.numeric else {expected}
     try:
         with torch.no_grad():
             answer = model.eval()(torch.from_numpy(rows))
     except Exception as error:  # the user's forward may raise anything; their file must change
         raise InvalidInputError(
             f"the network of {name} fails on rows of shape {rows.shape}: {type(error).__name__}: {error}; "
-            f"make build() fit data(): expected logits of shape {expected}"
+            f"make build() fit data(): expected an answer of shape {expected}"
         ) from error
     found = tuple(answer.shape) if isinstance(answer, torch.Tensor) else type(answer).__name__
-    if found != expected:
+    if found not in shapes:
+        what = "one number for each row" if snapshot.numeric else "one logit for each class of its labels"
         raise InvalidInputError(
             f"the network of {name} answers {len(rows)} rows with {found}; expected (rows, classes) = {expected}, "
-            "one logit for each class of its labels. Change its last layer or the snapshot's `classes`"
+            f"{what}. Change its last layer or the snapshot's `classes`"
         )
 
 
 def _require_split(place: str, split: Split, snapshot: Snapshot) -> None:
     _require_rows(f"{place}.x", split.x, snapshot)
-    y = split.y
-    if not isinstance(y, np.ndarray) or y.dtype != np.int64 or y.shape != (len(split.x),):
-        raise InvalidInputError(f"{place}.y is {_kind(y)}; expected int64 ({len(split.x)},), one label for each row")
-    if y.min() < 0 or y.max() >= snapshot.classes:
+    y, kind = split.y, np.dtype(np.float32 if snapshot.numeric else np.int64)
+    if not isinstance(y, np.ndarray) or y.dtype != kind or y.shape != (len(split.x),):
+        raise InvalidInputError(f"{place}.y is {_kind(y)}; expected {kind} ({len(split.x)},), one label for each row")
+    if snapshot.classes is not None and (y.min() < 0 or y.max() >= snapshot.classes):
         raise InvalidInputError(
             f"{place}.y holds labels from {y.min()} to {y.max()}; expected 0 to {snapshot.classes - 1}, "
             f"as `classes` is {snapshot.classes}"

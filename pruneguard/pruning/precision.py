@@ -1,10 +1,10 @@
 """Whether a training may compute in bfloat16: it has to be faster, and the accuracy has to agree."""
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
+from pruneguard.pruning.losses import loss
 from pruneguard.workload import Split
 
 MACS_MIN = 1e8
@@ -37,19 +37,19 @@ def agrees(model: nn.Module, split: Split) -> bool:
     rows = torch.linspace(0, len(split) - 1, min(SAMPLE_ROWS, len(split))).long()
     x, y = torch.from_numpy(split.x)[rows], torch.from_numpy(split.y)[rows]
     with torch.no_grad():
-        exact = F.cross_entropy(_evaluated(model, x), y).item()
+        exact = loss(_evaluated(model, x), y).item()
         with torch.autocast("cpu", torch.bfloat16):
-            rough = F.cross_entropy(_evaluated(model, x).float(), y).item()
+            rough = loss(_evaluated(model, x).float(), y).item()
     # NaN compares false, so NaN never agrees.
     return abs(exact - rough) <= TOLERANCE * (max(exact, rough) + 0.1)
 
 
 def _evaluated(model: nn.Module, x: torch.Tensor) -> torch.Tensor:
-    """The logits in eval mode; every module's mode is put back."""
+    """The answers in eval mode; every module's mode is put back."""
     training = {module for module in model.modules() if module.training}
     try:
-        logits: torch.Tensor = model.eval()(x)
+        answers: torch.Tensor = model.eval()(x)
     finally:
         for module in training:
             module.training = True
-    return logits
+    return answers

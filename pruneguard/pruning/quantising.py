@@ -63,7 +63,8 @@ _QUANTISER = Path(onnxruntime.quantization.__file__).parent
 class Quantised:
     """An int8 file. `untouched`: layer -> why its weights are float32 still.
 
-    `agreement` is the share of the calibrating rows on which it gives the float file's most likely class.
+    `agreement` is the share of the calibrating rows on which it gives the float file's most likely class; of a
+    regression the share of the variance of its answers that is left (R^2).
     """
 
     content: bytes
@@ -106,8 +107,15 @@ def int8(
         content=made,
         kind=kind,
         untouched={layer.name: layer.reason(kind) for layer in layers if layer.weight in left},
-        agreement=float(np.mean(predictions(found) == predictions(expected))),
+        agreement=_agreement(found, expected),
     )
+
+
+def _agreement(found: Floats, expected: Floats) -> float:
+    if expected.shape[1] > 1:
+        return float(np.mean(predictions(found) == predictions(expected)))
+    moved, spread = (np.mean((expected - other) ** 2, dtype=np.float64) for other in (found, expected.mean()))
+    return float(1 - moved / spread) if spread else float(not moved)
 
 
 @dataclass(frozen=True, slots=True)

@@ -49,6 +49,8 @@ def scores(workload: Workload, snapshot: Snapshot, *, by: str, seed: int) -> Sco
     measures: dict[str, Callable[..., Scores]] = {"el2n": el2n, "forgetting": forgetting, "noise": noise}
     if by not in measures:
         raise InvalidInputError(f"rows can be chosen by {', '.join(measures)}; found {by!r}")
+    if snapshot.numeric:
+        raise InvalidInputError(f"rows are chosen by {by} where labels are classes; these are numbers: keep all rows")
     return measures[by](workload, snapshot, seed=seed)
 
 
@@ -69,7 +71,7 @@ def noise(workload: Workload, snapshot: Snapshot, *, seed: int) -> Scores:
     """How likely a label is wrong, to networks that were not shown the row; 0 where nothing speaks against it."""
     split = snapshot.train
     fold = folds(split.y, seed=seed)
-    held_out = np.zeros((len(split), snapshot.classes))
+    held_out = np.zeros((len(split), snapshot.classes or 0))
     for number in range(FOLDS):
         shown, hidden = split.taken(fold != number), split.taken(fold == number)
         if len(shown) and len(hidden):

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
+from pruneguard.evaluation.marking import BY_CLASS, Marking, numbers
 from pruneguard.pruning import parts, training
 from pruneguard.pruning.group import Found, Part
 from pruneguard.pruning.regimes import Regime
@@ -86,8 +87,11 @@ class Shop:
         return self.early
 
     def drop(self, model: nn.Module) -> float:
-        """Accuracy on the gate split that the network has lost against the twin; below 0 where it has gained."""
-        return accuracy(self.twin, self.gate) - accuracy(model, self.gate)
+        """What the network has lost on the gate split against the twin, below 0 where it has gained: accuracy, or the
+        share of the variance that is explained (R^2) where labels are numbers.
+        """
+        score = explained if self.gate.y.dtype.kind == "f" else accuracy
+        return score(self.twin, self.gate) - score(model, self.gate)
 
 
 def metered(progress: Progress | None, *, epochs: int) -> Callable[[int], Progress | None]:
@@ -104,16 +108,26 @@ def metered(progress: Progress | None, *, epochs: int) -> Callable[[int], Progre
     return begin
 
 
-def right(model: nn.Module, split: Split) -> npt.NDArray[np.bool_]:
+def right(model: nn.Module, split: Split, marking: Marking = BY_CLASS) -> npt.NDArray[np.bool_]:
     """Which rows the network, which must be in eval mode, gets right; what is not finite is no answer."""
-    with torch.inference_mode():
-        batches = (torch.from_numpy(split.x[at : at + _BATCH]) for at in range(0, len(split), _BATCH))
-        logits = torch.cat([model(batch) for batch in batches])
-    answered: npt.NDArray[np.bool_] = logits.isfinite().all(1).numpy()
-    correct: npt.NDArray[np.bool_] = logits.argmax(1).numpy() == split.y
-    return answered & correct
+    return marking.right(_answers(model, split), split.y)
 
 
 def accuracy(model: nn.Module, split: Split) -> float:
     """Share of rows that the network, which must be in eval mode, gets right."""
     return float(right(model, split).mean())
+
+
+def explained(model: nn.Module, split: Split) -> float:
+    """Share of the targets' variance that a regression's network, which must be in eval mode, explains; NaN where an
+    answer is not finite.
+    """
+    missed = numbers(_answers(model, split)) - split.y
+    return float(1 - np.mean(missed**2) / np.var(split.y, dtype=np.float64))
+
+
+def _answers(model: nn.Module, split: Split) -> Floats:
+    with torch.inference_mode():
+        batches = (torch.from_numpy(split.x[at : at + _BATCH]) for at in range(0, len(split), _BATCH))
+        answers: Floats = torch.cat([model(batch) for batch in batches]).numpy()
+    return answers.reshape(len(split), -1)

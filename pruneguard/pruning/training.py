@@ -12,11 +12,10 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.pruning import precision
+from pruneguard.pruning import losses, precision
 from pruneguard.pruning.regimes import Regime
 from pruneguard.reporting import Progress, listener
 from pruneguard.workload import Split
@@ -67,9 +66,9 @@ def fit(
 ) -> None:
     """Fit `model` to `split` in place and leave it in eval mode.
 
-    With a `teacher` the loss is distillation * T^2 * KL(teacher || model) + (1 - distillation) * CE; it is put into
-    eval mode, its weights never change. `regime` prunes between the steps. `checkpoint` is the number of an epoch,
-    counted from 1, and what to call with the network at its end.
+    With a `teacher` the loss is distillation * T^2 * KL(teacher || model) + (1 - distillation) * CE, of a regression
+    the same of squared differences; it is put into eval mode, its weights never change. `regime` prunes between the
+    steps. `checkpoint` is the number of an epoch, counted from 1, and what to call with the network at its end.
 
     Raises InvalidInputError, naming epoch and step, when the loss or a gradient stops being finite, and when there is
     too little memory for a batch.
@@ -160,14 +159,11 @@ def _require_finite(loss: torch.Tensor, model: nn.Module, *, place: str) -> None
 def _loss(
     model: nn.Module, x: torch.Tensor, y: torch.Tensor, teacher: nn.Module | None, schedule: Schedule
 ) -> torch.Tensor:
-    logits = model(x).float()
-    truth = F.cross_entropy(logits, y, label_smoothing=schedule.label_smoothing)
+    answers = model(x).float()
+    truth = losses.loss(answers, y, label_smoothing=schedule.label_smoothing)
     if teacher is None:
         return truth
     with torch.no_grad():
-        target = teacher(x).float()
-    t = schedule.temperature
-    imitation = F.kl_div(
-        F.log_softmax(logits / t, 1), F.log_softmax(target / t, 1), log_target=True, reduction="batchmean"
-    )
-    return schedule.distillation * t * t * imitation + (1 - schedule.distillation) * truth
+        taught = teacher(x).float()
+    imitated = losses.imitation(answers, taught, y, temperature=schedule.temperature)
+    return schedule.distillation * imitated + (1 - schedule.distillation) * truth

@@ -18,11 +18,14 @@ BINS = 8
 
 
 def relevance(model: nn.Module, groups: Sequence[Group], rows: Split) -> list[torch.Tensor]:
-    """mRMR: the part that tells most about the class comes first; each next tells most beyond those before it.
+    """mRMR: the part that tells most about the label comes first; each next tells most beyond those before it.
 
-    A part is its mean activation on each row, in eight quantile bins. The first gets the score `width`, the last 1.
+    A part is its mean activation on each row, in eight quantile bins; labels that are numbers are put into such bins
+    too. The first gets the score `width`, the last 1.
     """
     labels = torch.from_numpy(rows.y)
+    if labels.is_floating_point():
+        labels = _bins(labels[:, None].double())[:, 0]
     seen = _read(model, groups, rows)
     return [_order(_bins(activations), labels).double() for activations in seen]
 
@@ -71,11 +74,11 @@ def usage(model: nn.Module, groups: Sequence[Group], rows: Split) -> list[torch.
 
 
 def batches(model: nn.Module, rows: Split) -> Iterator[tuple[torch.Tensor, torch.Tensor]]:
-    """Logits and labels, batch by batch. Raises InvalidInputError where the network and the rows do not fit."""
+    """Answers and labels, batch by batch. Raises InvalidInputError where the network and the rows do not fit."""
     for start in range(0, len(rows), BATCH):
         labels = torch.from_numpy(rows.y[start : start + BATCH])
         try:
-            logits = model(torch.from_numpy(rows.x[start : start + BATCH]))
+            answers = model(torch.from_numpy(rows.x[start : start + BATCH]))
         except InvalidInputError:
             raise  # from a hook of this file
         except Exception as error:  # the user's forward may raise anything
@@ -83,12 +86,17 @@ def batches(model: nn.Module, rows: Split) -> Iterator[tuple[torch.Tensor, torch
                 f"{type(model).__name__} fails on {len(labels)} rows {list(rows.x.shape[1:])}: "
                 f"{type(error).__name__}: {error}; give rows of the kind that it was trained on"
             ) from error
-        if logits.dim() != 2 or int(labels.max()) >= logits.shape[1] or int(labels.min()) < 0:
+        if labels.is_floating_point():
+            if answers.numel() != len(labels):
+                raise InvalidInputError(
+                    f"the network answers {list(answers.shape)} and the labels are numbers; expected one for each row"
+                )
+        elif answers.dim() != 2 or int(labels.max()) >= answers.shape[1] or int(labels.min()) < 0:
             raise InvalidInputError(
-                f"the network answers {list(logits.shape)} and the labels go from {int(labels.min())} to "
+                f"the network answers {list(answers.shape)} and the labels go from {int(labels.min())} to "
                 f"{int(labels.max())}; expected [rows, classes] and classes from 0"
             )
-        yield logits, labels
+        yield answers, labels
 
 
 class _Mean:

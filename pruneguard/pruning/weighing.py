@@ -9,11 +9,11 @@ from dataclasses import dataclass
 from itertools import combinations, product
 
 import torch
-import torch.nn.functional as F
 from torch import nn
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.pruning.group import Group
+from pruneguard.pruning.losses import loss
 from pruneguard.pruning.watching import batches
 from pruneguard.workload import Split
 
@@ -25,7 +25,7 @@ def norms(model: nn.Module, groups: Sequence[Group], *, power: int) -> list[torc
 
 
 def taylor(model: nn.Module, groups: Sequence[Group], rows: Split) -> list[torch.Tensor]:
-    """(sum of g * w)^2 over each part, the mean over batches of rows; g is the gradient of the cross entropy.
+    """(sum of g * w)^2 over each part, the mean over batches of rows; g is the gradient of the loss.
 
     Squared batch by batch: over all rows together the gradient of a trained network is next to nothing.
     """
@@ -33,9 +33,8 @@ def taylor(model: nn.Module, groups: Sequence[Group], rows: Split) -> list[torch
     parameters = dict(model.named_parameters())
     terms = [list(_terms(group, parameters)) for group in groups]
     totals = [torch.zeros(group.width, dtype=torch.float64) for group in groups]
-    for logits, labels in batches(model, rows):
-        loss = F.cross_entropy(logits.float(), labels)
-        gradients = torch.autograd.grad(loss, list(parameters.values()), allow_unused=True)
+    for answers, labels in batches(model, rows):
+        gradients = torch.autograd.grad(loss(answers.float(), labels), list(parameters.values()), allow_unused=True)
         values = {
             name: torch.zeros_like(weight, dtype=torch.float64)
             if gradient is None

@@ -7,34 +7,37 @@ request has ended.
 
 import asyncio
 import logging
+import os
+import re
 import threading
-import time
-from collections.abc import Mapping
+from collections.abc import Mapping, MutableSequence, Sequence
 from reprlib import repr as brief
+from typing import Any
 
-import numpy as np
 from starlette.applications import Starlette
 from starlette.exceptions import HTTPException
-from starlette.requests import ClientDisconnect
 from starlette.requests import Request as HttpRequest
 from starlette.responses import JSONResponse, Response
+from starlette.routing import BaseRoute
 from starlette.routing import Route as Path
 
-from pruneguard.errors import InvalidInputError
+from pruneguard.errors import UnavailableError
 from pruneguard.ledger.state import State
 from pruneguard.serving import metadata, protocol
-from pruneguard.serving.observing import Answer, Observer, Reason
+from pruneguard.serving.access import Access
+from pruneguard.serving.admission import Admission
+from pruneguard.serving.batching import Joining
+from pruneguard.serving.bodies import App, Receive, Scope, Send, receive_body, reply_error
+from pruneguard.serving.inferring import KEY_HEADER, Inference, Limits
+from pruneguard.serving.observing import Guarded, Observer, Reason
 from pruneguard.serving.protocol import RequestError
 from pruneguard.serving.routing import Target, routes
 from pruneguard.serving.table import Served, Store, Table, Version, load, table, targets
-from pruneguard.workload import Floats
 
-KEY_HEADER = "PruneGuard-Key"
-BODY_SECONDS_MAX = 30.0
-OFFLOAD_SECONDS = 0.005
-"""A batch that takes longer leaves the event loop; a shorter one is faster on it (a thread costs 0.08 ms)."""
+__all__ = ["KEY_HEADER", "Gateway"]
 
-_REASONS = {404: Reason.NOT_SERVED, 413: Reason.TOO_LARGE, 429: Reason.BUSY, 503: Reason.NOT_SERVED}
+_MODELS, _INFER = "/v2/models/", "/infer"
+_OWN = re.compile(r"/v2/?|/v2/health/(live|ready)|/v2/repository/index|/v2/models/[^/]+(/versions/[^/]+)?(/ready)?")
 
 log = logging.getLogger(__name__)
 
@@ -43,7 +46,11 @@ class Gateway:
     """`app` answers; `follow` changes what answers. `observer` hears of every answer and refusal.
 
     At most `in_flight_max` requests are worked on at a time (more get 429), each of at most `request_bytes_max` bytes,
-    uncompressed, and `rows_max` rows. `threads` is what one inference may use.
+    uncompressed, and `rows_max` rows. `threads` is what one inference may use, `joining` how requests share runs.
+
+    `access` decides who may call. `extra_routes` come before the gateway's own; a path that is neither's goes to
+    `relay`, if there is one, before anybody is asked for a token. `in_flight` is a place for the number of requests
+    that are worked on, where somebody else wants to read it.
     """
 
     def __init__(
@@ -55,19 +62,36 @@ class Gateway:
         request_bytes_max: int,
         rows_max: int = 1024,
         in_flight_max: int = 256,
+        joining: Joining | None = None,
+        access: Access | None = None,
+        extra_routes: Sequence[BaseRoute] = (),
+        relay: App | None = None,
+        in_flight: MutableSequence[int] | None = None,
     ) -> None:
         self._artifacts = artifacts
-        self._observer = observer
+        self._admission = Admission(artifacts)
+        self._observer = Guarded(observer)
         self._threads = threads
         self._request_bytes_max = request_bytes_max
-        self._rows_max = rows_max
-        self._in_flight_max = in_flight_max
-        self._in_flight = 0
+        self._joining = joining or Joining(runs_max=max(1, (os.cpu_count() or 1) // threads))
+        self._access = access
+        self._relay = relay
         self._table: Table = {}
         self._following = threading.Lock()
-        self.observer_failures = 0
+        self._draining = False
+        self._infer = Inference(
+            self._served,
+            self._observer,
+            Limits(request_bytes_max, rows_max, in_flight_max),
+            [0] if in_flight is None else in_flight,
+        )
+        self._pages = self._starlette(extra_routes)
+        self.app: App = self._application()
+
+    @property
+    def observer_failures(self) -> int:
         """How often the observer raised; each was logged, and none reached a client."""
-        self.app = self._application()
+        return self._observer.failures
 
     # -- changing what answers ------------------------------------------------------------------------------------
 
@@ -75,10 +99,12 @@ class Gateway:
         """Serve what `state` says. False when a version could not be loaded: call again later.
 
         1. What is loaded already changes at once, so a rollback waits for no file.
-        2. The rest is loaded and warmed up, digest-checked, while the table goes on answering.
+        2. The rest is admitted or not, loaded and warmed up, digest-checked, while the table goes on answering.
         3. One reference is rebound.
         """
         with self._following:
+            if self._access:
+                self._access.follow(state)
             wanted = routes(state)
             loaded = {Target(v.number, v.digest): v for s in self._table.values() for v in s.versions.values()}
             failures: dict[Target, str] = {}
@@ -86,104 +112,72 @@ class Gateway:
             for name, route in wanted.items():
                 for target in targets(route):
                     if target not in loaded and target not in failures:
-                        self._load(name, target, loaded, failures)
+                        self._load(state, name, target, loaded, failures)
             self._table = table(wanted, loaded=loaded, failures=failures, before=self._table)
             return not failures
 
-    def _load(self, name: str, target: Target, loaded: dict[Target, Version], failures: dict[Target, str]) -> None:
-        try:
-            loaded[target] = load(self._artifacts, target, threads=self._threads)
-        except Exception as error:  # noqa: BLE001  # whatever is wrong with one file, the rest answers
-            failures[target] = f"{type(error).__name__}: {error}"
-            log.error("release %d of %r: %s", target.number, name, failures[target])
-            self.refuse(name, Reason.LOAD_FAILED)
+    def _load(
+        self, state: State, name: str, target: Target, loaded: dict[Target, Version], failures: dict[Target, str]
+    ) -> None:
+        if objections := self._admission.objections(state, name, target.number):
+            failures[target], reason = "; ".join(objections), Reason.NOT_ADMITTED
+        else:
+            try:
+                loaded[target] = load(self._artifacts, target, threads=self._threads, joining=self._joining)
+            except Exception as error:  # noqa: BLE001  # whatever is wrong with one file, the rest answers
+                failures[target], reason = f"{type(error).__name__}: {error}", Reason.LOAD_FAILED
+            else:
+                return
+        log.error("release %d of %r: %s", target.number, name, failures[target])
+        self.refuse(name, reason)
+
+    def drain(self) -> None:
+        """Say from now on that this gateway is not ready, so that nobody sends it more. It answers what comes."""
+        self._draining = True
 
     @property
     def table(self) -> Table:
         """What answers right now."""
         return self._table
 
-    # -- answering ------------------------------------------------------------------------------------------------
-
-    async def _infer(self, http: HttpRequest) -> Response:
-        if self._in_flight >= self._in_flight_max:
-            self.refuse("", Reason.BUSY)
-            text = f"{self._in_flight} requests are being answered, which is the limit; retry in a second"
-            return _error(text, 429, {"Retry-After": "1"})
-        self._in_flight += 1
-        try:
-            return await self._answer(http, await self._body(http))
-        except InvalidInputError as error:  # a RequestError, or the runtime refusing a size that the model leaves open
-            status = error.status if isinstance(error, RequestError) else 400
-            name = http.path_params["name"]
-            self.refuse(name if name in self._table else "", _REASONS.get(status, Reason.INVALID))
-            return _error(str(error), status)
-        finally:
-            self._in_flight -= 1
-
-    async def _answer(self, http: HttpRequest, body: bytes) -> Response:
-        started = time.perf_counter()
-        served = self._served(http)
-        request = protocol.read(body, json_length=http.headers.get(protocol.JSON_LENGTH))
-        if "version" in http.path_params:
-            version = served.named(http.path_params["version"])
-        else:
-            version = served.for_key(http.headers.get(KEY_HEADER) or request.id)
-        inputs = protocol.tensor(request, version.input, rows_max=self._rows_max)
-        binary = protocol.wants_binary(request, version.output)
-        logits = await _run(version, inputs)
-        if not np.isfinite(logits).all():
-            raise RequestError("these inputs overflow the model: its answer is not finite; send values of usual size")
-        content, headers = protocol.encode(
-            logits, version.output, model=served.model, version=version.number, request_id=request.id, binary=binary
-        )
-        seconds = time.perf_counter() - started
-        self._tell(
-            Answer(served.model, version.number, version.digest, request.id, inputs, logits, seconds, time.time())
-        )
-        return Response(content, headers=headers)
-
-    async def _body(self, http: HttpRequest) -> bytes:
-        """The request's body, uncompressed. Raises RequestError when it is too large or does not arrive."""
-        parts, size = [], 0
-        try:
-            async with asyncio.timeout(BODY_SECONDS_MAX):  # a client that stalls must not hold a place for ever
-                async for part in http.stream():
-                    size += len(part)
-                    if size > self._request_bytes_max:
-                        raise protocol.too_large(self._request_bytes_max)
-                    parts.append(part)
-        except TimeoutError as error:
-            raise RequestError(
-                f"the body did not arrive within {BODY_SECONDS_MAX:g} s; send it again", status=408
-            ) from error
-        except ClientDisconnect as error:
-            raise RequestError("the client went away before its request was whole") from error
-        encoding = http.headers.get("Content-Encoding", "").strip().lower()
-        return protocol.decompress(b"".join(parts), encoding=encoding, bytes_max=self._request_bytes_max)
-
-    def _served(self, http: HttpRequest) -> Served:
-        served = self._table.get(http.path_params["name"])
-        if served is None:
-            found = brief(http.path_params["name"])
-            raise RequestError(f"no model {found} is served here; there are {sorted(self._table)}", status=404)
-        return served
-
-    # -- telling --------------------------------------------------------------------------------------------------
-
-    def _tell(self, answer: Answer) -> None:
-        try:
-            self._observer.answered(answer)
-        except Exception:  # no request fails because of a monitor
-            self.observer_failures += 1
-            log.exception("the observer failed on an answer")
+    @property
+    def ready(self) -> bool:
+        return not self._draining and any(served.ready for served in self._table.values())
 
     def refuse(self, model: str, reason: Reason) -> None:
-        try:
-            self._observer.refused(model, reason)
-        except Exception:  # no request and no release fails because of a monitor
-            self.observer_failures += 1
-            log.exception("the observer failed on a refusal")
+        self._observer.refused(model, reason)
+
+    # -- answering ------------------------------------------------------------------------------------------------
+
+    def _application(self) -> App:
+        inner: App = self._access.middleware(self._dispatch) if self._access else self._dispatch
+        if (relay := self._relay) is None:
+            return inner
+
+        async def own_or_relayed(scope: Scope, receive: Receive, send: Send) -> None:
+            own = scope["type"] != "http" or scope["path"].endswith(_INFER) or _OWN.fullmatch(scope["path"])
+            await (inner if own else relay)(scope, receive, send)
+
+        return own_or_relayed
+
+    async def _dispatch(self, scope: Scope, receive: Receive, send: Send) -> None:
+        path = scope["path"] if scope["type"] == "http" else ""
+        if path.startswith(_MODELS) and path.endswith(_INFER):
+            model, named, version = path[len(_MODELS) : -len(_INFER)].partition("/versions/")
+            if "/" not in model and "/" not in version:
+                if scope["method"] == "POST":
+                    await self._infer(scope, receive, send, model=model, version=version if named else None)
+                else:
+                    text = f"{scope['method']} {brief(path)}: Method Not Allowed; inference is a POST"
+                    await reply_error(send, 405, text, {"Allow": "POST"})
+                return
+        await self._pages(scope, receive, send)
+
+    def _served(self, name: str) -> Served:
+        served = self._table.get(name)
+        if served is None:
+            raise RequestError(f"no model {brief(name)} is served here; there are {sorted(self._table)}", status=404)
+        return served
 
     # -- health and metadata --------------------------------------------------------------------------------------
 
@@ -191,34 +185,44 @@ class Gateway:
         return Response()
 
     async def _ready(self, _: HttpRequest) -> Response:
-        if any(served.ready for served in self._table.values()):
+        if self.ready:
             return Response()
+        if self._draining:
+            return _error("this gateway is stopping; ask another", 503)
         return _error("no model answers yet; a release must be live first", 503)
 
     async def _server(self, _: HttpRequest) -> Response:
         return JSONResponse(metadata.server())
 
     async def _model(self, http: HttpRequest) -> Response:
-        served = self._served(http)
+        served = self._served(http.path_params["name"])
         return JSONResponse(metadata.model(served, _default(served, http)))
 
     async def _model_ready(self, http: HttpRequest) -> Response:
-        _default(self._served(http), http)
+        _default(self._served(http.path_params["name"]), http)
         return Response()
 
     async def _index(self, http: HttpRequest) -> Response:
-        ready_only = metadata.ready_only(await self._body(http))
-        return JSONResponse(metadata.index(self._table.values(), ready_only=ready_only))
+        body = await receive_body(http.receive, bytes_max=self._request_bytes_max)
+        coding = http.headers.get("Content-Encoding", "").strip().lower()
+        body = protocol.decompress(body, encoding=coding, bytes_max=self._request_bytes_max)
+        return JSONResponse(metadata.index(self._table.values(), ready_only=metadata.ready_only(body)))
 
     async def _metrics(self, _: HttpRequest) -> Response:
-        content, kind = self._observer.metrics()
+        content, kind = await asyncio.to_thread(self._observer.metrics)
         return Response(content, headers={"Content-Type": kind})
 
-    def _application(self) -> Starlette:
+    def _starlette(self, extra: Sequence[BaseRoute]) -> Starlette:
         models = ("/v2/models/{name}", "/v2/models/{name}/versions/{version}")
+        handlers: dict[Any, Any] = {
+            RequestError: _request_error,
+            UnavailableError: _unavailable,
+            HTTPException: _http_error,
+            Exception: _fault,
+        }
         return Starlette(
             routes=[
-                *(Path(f"{model}/infer", self._infer, methods=["POST"]) for model in models),
+                *extra,
                 *(Path(f"{model}/ready", self._model_ready) for model in models),
                 *(Path(model, self._model) for model in models),
                 *(Path(server, self._server) for server in ("/v2", "/v2/")),
@@ -227,14 +231,8 @@ class Gateway:
                 Path("/v2/repository/index", self._index, methods=["POST"]),
                 Path("/metrics", self._metrics),
             ],
-            exception_handlers={RequestError: _request_error, HTTPException: _http_error, Exception: _fault},
+            exception_handlers=handlers,
         )
-
-
-async def _run(version: Version, inputs: Floats) -> Floats:
-    if version.row_seconds * len(inputs) < OFFLOAD_SECONDS:
-        return version.session.logits(inputs)
-    return await asyncio.to_thread(version.session.logits, inputs)
 
 
 def _default(served: Served, http: HttpRequest) -> Version:
@@ -246,13 +244,15 @@ def _error(text: str, status: int, headers: Mapping[str, str] | None = None) -> 
     return Response(protocol.encode_error(text), status, headers, media_type="application/json")
 
 
-async def _request_error(_: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, RequestError)
+async def _request_error(_: HttpRequest, error: RequestError) -> Response:
     return _error(str(error), error.status)
 
 
-async def _http_error(http: HttpRequest, error: Exception) -> Response:
-    assert isinstance(error, HTTPException)
+async def _unavailable(_: HttpRequest, error: UnavailableError) -> Response:
+    return _error(str(error), 503, {"Retry-After": "1"})
+
+
+async def _http_error(http: HttpRequest, error: HTTPException) -> Response:
     text = f"{http.method} {brief(http.url.path)}: {error.detail}; see the Open Inference Protocol v2 for the paths"
     return _error(text, error.status_code, error.headers)
 

@@ -5,9 +5,8 @@ lie behind the JSON, whose length stands in the header `Inference-Header-Content
 and one FP32 output, batch first.
 """
 
-import json
 import math
-import uuid
+import secrets
 import zlib
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -16,6 +15,7 @@ from reprlib import repr as brief  # what a client sent is quoted, and never at 
 from typing import Any
 
 import numpy as np
+import orjson
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.workload import Floats
@@ -23,6 +23,11 @@ from pruneguard.workload import Floats
 JSON_LENGTH = "Inference-Header-Content-Length"
 DATATYPE = "FP32"
 ID_CHARACTERS_MAX = 256
+LARGE_BYTES = 262_144
+"""To parse a larger body takes milliseconds."""
+
+COMPRESSED_BYTES_MIN = 16_384
+"""Below this, what compression saves on the wire is less than the time it takes."""
 
 # These change what a tensor means; to overlook one would answer another question than was asked.
 _REFUSED = ("shared_memory_region", "shared_memory_offset", "shared_memory_byte_size", "classification")
@@ -57,13 +62,14 @@ class Request:
     id: str
     document: Mapping[str, Any]
     binary: bytes
+    large: bool = False  # to look at them takes milliseconds
 
 
 def decompress(body: bytes, *, encoding: str, bytes_max: int) -> bytes:
     """A body as its `Content-Encoding` says (gzip, deflate or identity), and never more than `bytes_max` of it."""
     if encoding in ("", "identity"):
         return body
-    if encoding not in ("gzip", "deflate"):
+    if encoding not in ("gzip", "x-gzip", "deflate"):
         raise RequestError(f"Content-Encoding {brief(encoding)}; expected gzip, deflate or identity", status=415)
     inflater = zlib.decompressobj(wbits=32 + zlib.MAX_WBITS)  # 32: by the first bytes, gzip or zlib
     try:
@@ -90,13 +96,14 @@ def read(body: bytes, *, json_length: str | None) -> Request:
     """The JSON of a request and the bytes behind it; `json_length` is the header of the binary extension."""
     length = len(body) if json_length is None else _length(json_length, len(body))
     try:
-        document = json.loads(body[:length])
-    except (ValueError, RecursionError) as error:
+        document = orjson.loads(body if length == len(body) else body[:length])
+    except orjson.JSONDecodeError as error:
         raise RequestError(f"the request is not JSON: {error}; send an object with `inputs`") from error
     if not isinstance(document, dict):
         raise RequestError(f"the request is {_kind(document)}; expected an object with `inputs`")
     _parameters(document, "the request")
-    return Request(_identifier(document.get("id")), document, body[length:])
+    binary = body[length:] if length < len(body) else b""
+    return Request(_identifier(document.get("id")), document, binary, large=len(body) > LARGE_BYTES)
 
 
 def tensor(request: Request, spec: TensorSpec, *, rows_max: int) -> Floats:
@@ -143,25 +150,46 @@ def wants_binary(request: Request, spec: TensorSpec) -> bool:
 def encode(
     values: Floats, spec: TensorSpec, *, model: str, version: int, request_id: str, binary: bool
 ) -> tuple[bytes, dict[str, str]]:
-    """The body of an answer and its headers. `values` are finite float32 [n, *spec.shape]."""
-    output: dict[str, Any] = {"name": spec.name, "datatype": DATATYPE, "shape": list(values.shape)}
+    """The body of an answer and its headers. `values` are finite float32 [n, *spec.shape].
+
+    JSON holds each number with as many digits as tell it from every other float32.
+    """
+    output: dict[str, Any] = {"name": spec.name, "datatype": DATATYPE, "shape": values.shape}
     document = {"model_name": model, "model_version": str(version), "id": request_id, "outputs": [output]}
     if not binary:
-        output["data"] = values.ravel().tolist()
-        return json.dumps(document).encode(), {"Content-Type": "application/json"}
+        output["data"] = np.ascontiguousarray(values).ravel()
+        return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY), {"Content-Type": "application/json"}
     content = values.astype("<f4", copy=False).tobytes()
     output["parameters"] = {"binary_data_size": len(content)}
-    head = json.dumps(document).encode()
+    head = orjson.dumps(document)
     return head + content, {"Content-Type": "application/octet-stream", JSON_LENGTH: str(len(head))}
+
+
+def compress(content: bytes, *, accepted: str) -> tuple[bytes, dict[str, str]]:
+    """A body as the client's `Accept-Encoding` allows, where that saves more than it costs, and its headers.
+
+    >>> compress(b"short", accepted="gzip")
+    (b'short', {})
+    """
+    if not accepted or len(content) < COMPRESSED_BYTES_MIN:
+        return content, {}
+    named = (one.partition(";") for one in accepted.lower().replace(" ", "").split(","))
+    offered = {name for name, _, weight in named if weight.rstrip("0.") != "q="}  # a weight of 0 is a no
+    for name, wbits in (("gzip", 16 + zlib.MAX_WBITS), ("deflate", zlib.MAX_WBITS)):
+        if name in offered or "*" in offered:
+            deflater = zlib.compressobj(level=1, wbits=wbits)
+            packed = deflater.compress(content) + deflater.flush()
+            return packed, {"Content-Encoding": name, "Vary": "Accept-Encoding"}
+    return content, {}
 
 
 def encode_error(message: str) -> bytes:
     """The protocol's error document.
 
     >>> encode_error("no such model")
-    b'{"error": "no such model"}'
+    b'{"error":"no such model"}'
     """
-    return json.dumps({"error": message}).encode()
+    return orjson.dumps({"error": message.encode("utf-8", "backslashreplace").decode()})
 
 
 def _length(text: str, size: int) -> int:
@@ -172,7 +200,7 @@ def _length(text: str, size: int) -> int:
 
 def _identifier(given: object) -> str:
     if given is None or given == "":
-        return uuid.uuid4().hex
+        return secrets.token_hex(16)
     if not isinstance(given, str) or len(given) > ID_CHARACTERS_MAX or not given.isprintable():
         raise RequestError(f"id: {brief(given)}; expected text of at most {ID_CHARACTERS_MAX} printable characters")
     return given
@@ -232,11 +260,8 @@ def _from_json(data: object, shape: tuple[int, ...], place: str) -> Floats:
     if strange := set(map(type, flat)) - {int, float}:
         names = sorted(kind.__name__ for kind in strange)
         raise RequestError(f"{place}: data holds {', '.join(names)}; expected numbers only")
-    try:
-        with np.errstate(over="ignore"):  # what does not fit a float32 becomes an infinity, which is refused
-            return np.asarray(flat, dtype=np.float64).astype(np.float32)
-    except OverflowError as error:
-        raise RequestError(f"{place}: data holds a number that does not fit {DATATYPE}: {error}") from error
+    with np.errstate(over="ignore"):  # what does not fit a float32 becomes an infinity, which is refused
+        return np.asarray(flat, dtype=np.float64).astype(np.float32)
 
 
 def _from_binary(content: bytes, size: object, shape: tuple[int, ...], place: str) -> Floats:

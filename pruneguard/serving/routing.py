@@ -16,12 +16,17 @@ class Target:
 
 @dataclass(frozen=True, slots=True)
 class Route:
-    """What one model's traffic goes to. `share` of it goes to the canary; `fallback` is kept warm for a rollback."""
+    """What one model's traffic goes to. `share` of it goes to the canary; `fallback` is kept warm for a rollback.
+
+    `diverted` says by whom and why all of it was taken away from what is live: then `live` is what stands in, if
+    anything does, and no other version can be asked for by its number either.
+    """
 
     live: Target | None
     canary: Target | None = None
     share: float = 0.0
     fallback: Target | None = None
+    diverted: str = ""
 
 
 def routes(state: State) -> dict[str, Route]:
@@ -49,11 +54,20 @@ def describe(route: Route) -> dict[int, str]:
     >>> describe(Route(Target(2, "sha256:b"), Target(3, "sha256:c"), 0.1, Target(1, "sha256:a")))
     {2: 'live', 3: 'canary 10 %', 1: 'fallback'}
     """
-    stands = ((route.live, "live"), (route.canary, f"canary {100 * route.share:.3g} %"), (route.fallback, "fallback"))
+    live = "live" if not route.diverted else route.diverted
+    stands = ((route.live, live), (route.canary, f"canary {100 * route.share:.3g} %"), (route.fallback, "fallback"))
     return {target.number: standing for target, standing in stands if target}
 
 
+def takes_copy(request: str, *, model: str, number: int, share: float) -> bool:
+    """Whether the shadow `number` answers this request as well. Drawn apart from the canary's keys."""
+    return takes_canary(request, model=f"{model} copied", number=number, share=share)
+
+
 def _route(model: Model) -> Route:
+    if (diverted := model.diverted) is not None:
+        stand_in = model.releases[diverted.to] if diverted.to is not None else None
+        return Route(_target(stand_in), diverted=f"diverted by {diverted.by}: {diverted.reason}")
     canary = model.canary
     return Route(_target(model.live), _target(canary), canary.share if canary else 0.0, _target(model.fallback))
 

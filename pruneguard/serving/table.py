@@ -10,6 +10,7 @@ import numpy as np
 
 from pruneguard.errors import InvalidInputError
 from pruneguard.evaluation.sessions import Session
+from pruneguard.serving.batching import Batches, Joining, joinable
 from pruneguard.serving.protocol import RequestError, TensorSpec
 from pruneguard.serving.routing import Route, Target, describe, takes_canary
 
@@ -25,14 +26,14 @@ class Store(Protocol):
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Version:
-    """A release that can answer. `row_seconds` is how long one row took when it was warm."""
+    """A release that can answer: its rows go through `batches`."""
 
     number: int
     digest: str
     session: Session
     input: TensorSpec
     output: TensorSpec
-    row_seconds: float
+    batches: Batches
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -57,7 +58,8 @@ class Served:
     def live(self) -> Version:
         """The version that is live. Raises RequestError (503) where none is, or it could not be loaded."""
         if self.route.live is None:
-            why = "".join(f"; release {number} cannot be loaded: {reason}" for number, reason in self.failures.items())
+            why = f"; {self.route.diverted}" if self.route.diverted else ""
+            why += "".join(f"; release {number} cannot be loaded: {reason}" for number, reason in self.failures.items())
             raise RequestError(f"nothing is live: {self}{why}", status=503)
         return self.versions[self.route.live.number]
 
@@ -80,8 +82,8 @@ class Served:
 Table = Mapping[str, Served]
 
 
-def load(store: Store, target: Target, *, threads: int) -> Version:
-    """Load a version and run it until it is warm.
+def load(store: Store, target: Target, *, threads: int, joining: Joining) -> Version:
+    """Load a version and run it until it is warm. `joining` says how its requests share runs, if its rows can.
 
     Raises what the store raises, InvalidInputError when the network does not answer with one row of finite logits for
     a row of zeros, and whatever the runtime raises for bytes that are no network.
@@ -93,18 +95,18 @@ def load(store: Store, target: Target, *, threads: int) -> Version:
         started = perf_counter()
         logits = session.logits(row)
         seconds = min(seconds, perf_counter() - started)
-    if logits.shape != (1, session.classes) or not np.isfinite(logits).all():
+    if logits.shape != (1, session.width) or not np.isfinite(logits).all():
         raise InvalidInputError(
             f"{target.digest} answers a row of zeros with {logits.tolist()} of shape {list(logits.shape)}; "
-            f"expected {session.classes} finite logits"
+            f"expected {session.said}, finite"
         )
     return Version(
         target.number,
         target.digest,
         session,
         TensorSpec("input", tuple(session.input_shape)),
-        TensorSpec("logits", (session.classes,)),
-        seconds,
+        TensorSpec("number" if session.classes is None else "logits", (session.width,)),
+        Batches(session, row_seconds=seconds, apart=not joinable(session, row.shape[1:]), how=joining),
     )
 
 
@@ -118,8 +120,8 @@ def table(
 ) -> dict[str, Served]:
     """The table for the routes that are `wanted`, out of what is loaded.
 
-    A model whose live version is not loaded goes on as before. A canary or fallback that is not loaded is left out: a
-    rollback never waits for one.
+    A model whose live version is not loaded goes on as before; one whose traffic was taken away and cannot go where it
+    should answers nothing. A canary or fallback that is not loaded is left out: a rollback never waits for one.
     """
     return {name: _served(name, route, loaded, failures, before.get(name)) for name, route in wanted.items()}
 
@@ -132,6 +134,8 @@ def _served(
     before: Served | None,
 ) -> Served:
     failed = {target.number: failures[target] for target in targets(route) if target in failures}
+    if route.diverted and route.live in failures:  # what the traffic was taken away from must not answer it
+        return Served(name, Route(None, diverted=route.diverted), {}, failed)
     if route.live and route.live not in loaded:
         return replace(before or Served(name, Route(None), {}, {}), failures=failed)
     usable = replace(

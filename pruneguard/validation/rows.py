@@ -35,7 +35,8 @@ class _Raw:
 def snapshot(
     path: Path,
     *,
-    classes: int,
+    classes: int | None,
+    tolerance: float | None = None,
     label: str = "y",
     slices: Sequence[str] = (),
     protected: Sequence[str] = (),
@@ -43,13 +44,23 @@ def snapshot(
 ) -> Snapshot:
     """The rows of a file as the split `gate` of a snapshot whose other splits are empty.
 
-    Of .npz the arrays `x` [n, ...] and `y` [n] are the rows and their classes from 0, `outliers` and `bounds` (two
+    Of .npz the arrays `x` [n, ...] and `y` [n] are the rows and their classes from 0, or without `classes` the numbers
+    to be answered, right within the `tolerance`; `outliers` and `bounds` (two
     numbers) what they are in a snapshot, and every other array a slice column. Of a table the column `label` holds the
     class, the columns `slices` and `protected` are slice columns and no features, and all others are, in their order.
     Without `bounds` they are 0 and 1 where all values lie between, else the smallest and the largest value.
 
     Raises InvalidInputError naming file, array or column, and row.
     """
+    if classes is None and (tolerance is None or not 0 < tolerance < np.inf):
+        raise InvalidInputError(
+            f"{path}: the model answers with one number a row, and the tolerance is {tolerance}; say how near to its "
+            "label an answer is right, in the label's unit: --tolerance NUMBER"
+        )
+    if classes is not None and tolerance is not None:
+        raise InvalidInputError(
+            f"{path}: the model gives {classes} logits; --tolerance is for those that give a number"
+        )
     if not path.is_file():
         raise InvalidInputError(
             f"{path}: no such file; give rows as {', '.join(KINDS)}, or a workload as file.py:Class"
@@ -71,13 +82,22 @@ def snapshot(
             f"{path}: not readable as {path.suffix}: {first}; save it anew, as plain numbers and texts"
         ) from error
     x = _floats(path, "x", raw.x)
-    split = Split(x, _labels(path, raw.y, len(x), classes), _slices(path, raw.slices, len(x)))
+    y = _targets(path, raw.y, len(x)) if classes is None else _labels(path, raw.y, len(x), classes)
+    split = Split(x, y, _slices(path, raw.slices, len(x), label="target" if classes is None else "class"))
     outliers = None if raw.outliers is None else _floats(path, "outliers", raw.outliers)
     if outliers is not None and outliers.shape[1:] != x.shape[1:]:
         _refuse(path, "outliers", f"rows {list(outliers.shape[1:])}; expected {list(x.shape[1:])}, as in x")
     none = split.taken(np.zeros(len(x), dtype=bool))
     return Snapshot(
-        none, split, none, classes, _bounds(path, raw.bounds, x), outliers, kind, protected=tuple(protected)
+        none,
+        split,
+        none,
+        classes,
+        _bounds(path, raw.bounds, x),
+        outliers,
+        kind,
+        protected=tuple(protected),
+        tolerance=tolerance,
     )
 
 
@@ -88,7 +108,7 @@ def _arrays(path: Path, slices: Sequence[str]) -> _Raw:
             raise InvalidInputError(f"{path}: one array without a name; expected x and y, as numpy.savez writes them")
         arrays = {name: loaded[name] for name in loaded.files}
     if missing := {"x", "y"} - arrays.keys():
-        raise InvalidInputError(f"{path}: holds {sorted(arrays)}; {sorted(missing)} missing: rows are x, classes are y")
+        raise InvalidInputError(f"{path}: holds {sorted(arrays)}; {sorted(missing)} missing: rows are x, labels are y")
     others = {name: array for name, array in arrays.items() if name not in ("x", "y", "outliers", "bounds")}
     if unknown := [name for name in slices if name not in others]:
         raise InvalidInputError(f"{path}: no slice column {unknown[0]!r}; there are {sorted(others)}")
@@ -126,10 +146,7 @@ def _floats(path: Path, name: str, array: npt.NDArray[Any]) -> Floats:
 
 def _labels(path: Path, y: npt.NDArray[Any], rows: int, classes: int) -> Integers:
     expected = f"expected classes from 0 to {classes - 1}, in the order of the model's {classes} logits"
-    if y.shape != (rows,):
-        _refuse(path, "labels", f"{list(y.shape)} for {rows} rows; expected one for each row")
-    if y.dtype.kind not in "biuf":
-        _refuse(path, "labels", f"they are {y.dtype}; {expected}")
+    _require_numbers(path, y, rows, expected)
     wrong = ~(np.isfinite(y) & (y == np.floor(y)) & (y >= 0) & (y < classes))
     if wrong.any():
         row = int(wrong.argmax())
@@ -137,15 +154,37 @@ def _labels(path: Path, y: npt.NDArray[Any], rows: int, classes: int) -> Integer
     return y.astype(np.int64)
 
 
-def _slices(path: Path, columns: Mapping[str, npt.NDArray[Any]], rows: int) -> dict[str, Texts]:
+def _targets(path: Path, y: npt.NDArray[Any], rows: int) -> Floats:
+    _require_numbers(path, y, rows, "expected numbers, as the model answers")
+    with np.errstate(over="ignore"):  # what float32 cannot hold is told as infinite
+        values = y.astype(np.float32)
+    wrong = ~np.isfinite(values)
+    if wrong.any():
+        row = int(wrong.argmax())
+        _refuse(
+            path, "labels", f"{wrong.sum()} are NaN or infinite, the first is {y[row]} in row {row}; drop those rows"
+        )
+    if not np.ptp(values):
+        _refuse(path, "labels", f"all are {values[0]:g}; expected numbers that differ")
+    return values
+
+
+def _require_numbers(path: Path, y: npt.NDArray[Any], rows: int, expected: str) -> None:
+    if y.shape != (rows,):
+        _refuse(path, "labels", f"{list(y.shape)} for {rows} rows; expected one for each row")
+    if y.dtype.kind not in "biuf":
+        _refuse(path, "labels", f"they are {y.dtype}; {expected}")
+
+
+def _slices(path: Path, columns: Mapping[str, npt.NDArray[Any]], rows: int, *, label: str) -> dict[str, Texts]:
     found: dict[str, Texts] = {}
     for name, values in columns.items():
         if values.shape != (rows,) or values.dtype.kind not in "Ubiu":
             _refuse(
                 path, f"slice column {name!r}", f"{values.dtype} {list(values.shape)}; expected {rows} texts, one a row"
             )
-        if name == "class":
-            _refuse(path, "slice column 'class'", "that is the label's name; call it something else")
+        if name == label:
+            _refuse(path, f"slice column {label!r}", "that is the label's name; call it something else")
         if (count := len(np.unique(values))) > SLICE_VALUES_MAX:
             _refuse(path, f"slice column {name!r}", f"{count} values; at most {SLICE_VALUES_MAX}, each a group of rows")
         found[name] = values.astype(str)

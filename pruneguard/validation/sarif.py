@@ -4,12 +4,13 @@ A rule that passed has no result: code scanning shows whatever is listed as an a
 """
 
 import json
-import re
-from pathlib import PurePath
+from collections.abc import Mapping
+from pathlib import Path, PurePath
 from typing import Any
 from urllib.parse import quote
 
 from pruneguard import __version__
+from pruneguard.documents import Place
 from pruneguard.policy import Rule
 from pruneguard.validation.result import Source, Validation
 from pruneguard.verdict import Finding
@@ -17,17 +18,17 @@ from pruneguard.verdict import Finding
 SCHEMA = "https://docs.oasis-open.org/sarif/sarif/v2.1.0/errata01/os/schemas/sarif-schema-2.1.0.json"
 
 
-def render(validation: Validation, *, policy_text: str = "") -> bytes:
+def render(validation: Validation, *, places: Mapping[str, Place]) -> bytes:
     """The log. Names of files are taken as they were given: code scanning wants them relative to the repository.
 
-    `policy_text` is the policy's file: with it a result points at the line that names its rule.
+    `places` are where a policy's rules are written; a result about another points at the policy's first line.
     """
     rules = [*validation.policy.rules, *validation.left_out]
     index = {rule.name: place for place, rule in enumerate(rules)}
-    place = next(place for place, source in enumerate(validation.sources) if source.role == "policy")
-    where = {"uri": _uri(validation.name("policy")), "index": place}
+    policy = Place(Path(validation.name("policy")), 1)
+    known = {_uri(source.name): number for number, source in enumerate(validation.sources) if source.role == "policy"}
     results = [
-        _result(finding, index[finding.rule], where, line=line_of(finding.rule, policy_text))
+        _result(finding, index[finding.rule], _where(places.get(finding.rule, policy), known))
         for finding in validation.findings
         if not finding.allows
     ]
@@ -48,22 +49,6 @@ def render(validation: Validation, *, policy_text: str = "") -> bytes:
     return (json.dumps(log, indent=2, ensure_ascii=False) + "\n").encode()
 
 
-def line_of(rule: str, text: str) -> int:
-    """The line of a policy's YAML that names a rule, by its name or else its measurement; 1 where none does.
-
-    >>> line_of("ood.auroc_drop", "policy: mine\\ngates:\\n  - measurement: ood.auroc_drop  # as for images")
-    3
-    """
-    lines = text.splitlines()
-    for key in ("name", "measurement"):
-        named = re.compile(rf"\b{key}:\s*[\"']?{re.escape(rule)}[\"']?\s*([,}}#]|$)")
-        if (
-            found := next((number for number, line in enumerate(lines, start=1) if named.search(line)), None)
-        ) is not None:
-            return found
-    return 1
-
-
 def _rule(rule: Rule, *, left_out: bool) -> dict[str, Any]:
     parameters = ", ".join(f"{name} {value:g}" for name, value in sorted(rule.parameters.items()))
     return {
@@ -75,7 +60,14 @@ def _rule(rule: Rule, *, left_out: bool) -> dict[str, Any]:
     }
 
 
-def _result(finding: Finding, index: int, where: dict[str, Any], *, line: int) -> dict[str, Any]:
+def _where(place: Place, known: Mapping[str, int]) -> dict[str, Any]:
+    """A line of a file; of one in the log's own list, with its number there."""
+    uri = _uri(str(place.file))
+    file = {"uri": uri, "index": known[uri]} if uri in known else {"uri": uri}
+    return {"physicalLocation": {"artifactLocation": file, "region": {"startLine": place.line}}}
+
+
+def _result(finding: Finding, index: int, where: dict[str, Any]) -> dict[str, Any]:
     message = (
         f"{finding.outcome.value}: {finding.observed}; required {finding.required}. "
         f"Would turn it: {finding.flip}. {finding.remedy}"
@@ -86,7 +78,7 @@ def _result(finding: Finding, index: int, where: dict[str, Any], *, line: int) -
         "kind": "fail",  # underpowered and no evidence refuse as well; "open" would allow no level but "none"
         "level": "error",
         "message": {"text": message},
-        "locations": [{"physicalLocation": {"artifactLocation": where, "region": {"startLine": line}}}],
+        "locations": [where],
         "partialFingerprints": {"rule/v1": finding.rule},
         "properties": {"outcome": finding.outcome.value, "gate": finding.gate},
     }

@@ -36,6 +36,7 @@ ALONE = frozenset(
         "quality.top5",
         "quality.macro_f1",
         "quality.nll",
+        *(f"quality.{error}" for error in ("rmse", "mae", "median_error", "p90_error", "bias", "r2", "tolerance")),
         "calibration.ece",
         "calibration.ace",
         "calibration.brier",
@@ -56,10 +57,10 @@ ALONE = frozenset(
 class Request:
     """What somebody wants judged; `data` is a file of rows or `file.py:Class`, `policy_file` where the policy stands.
 
-    `split` is one of a workload's, None for `gate`. `kind`, `label`, `slices` and `protected` are about a file of rows,
-    as in `rows.snapshot`. `left_out` names rules, each by its name or by the dotted beginning that it shares with
-    others. `twin` None is no twin at all; a dense model that is named as its own twin is judged by the rules for dense
-    ones.
+    `split` is one of a workload's, None for `gate`. `kind`, `label`, `slices`, `protected` and `tolerance` are about a
+    file of rows, as in `rows.snapshot`. `left_out` names rules, each by its name or by the dotted beginning that it
+    shares with others. `twin` None is no twin at all; a dense model that is named as its own twin is judged by the
+    rules for dense ones.
     """
 
     model: Path
@@ -75,6 +76,7 @@ class Request:
     protected: tuple[str, ...] = ()
     left_out: tuple[str, ...] = ()
     seed: int = 0
+    tolerance: float | None = None
 
 
 def validate(request: Request) -> Validation:
@@ -84,7 +86,7 @@ def validate(request: Request) -> Validation:
     twin = model if request.twin is None else _model(request.twin)
     if twin.session.classes != model.session.classes:
         raise InvalidInputError(
-            f"{request.twin} gives {twin.session.classes} logits and {request.model} {model.session.classes}; "
+            f"{request.twin} gives {twin.session.said} and {request.model} {model.session.said}; "
             "a twin answers the same question"
         )
     data = _data(request, classes=model.session.classes)
@@ -124,7 +126,7 @@ def _without(policy: Policy, names: Sequence[str]) -> tuple[Policy, tuple[Rule, 
     kept = tuple(rule for rule in policy.rules if rule not in gone)
     if not kept:
         raise InvalidInputError(f"every rule of policy {policy.name!r} is left out; nothing judged is never a pass")
-    return replace(policy, rules=kept), gone
+    return replace(policy, rules=kept, evidence_days_max=None), gone  # what is judged here is measured here
 
 
 def _means(name: str, dotted: str) -> bool:
@@ -177,7 +179,7 @@ class _Data:
     papers: Papers | None = None
 
 
-def _data(request: Request, *, classes: int) -> _Data:
+def _data(request: Request, *, classes: int | None) -> _Data:
     """The rows, and the split of them to judge on."""
     file, colon, name = request.data.rpartition(":")
     if not (colon and file.endswith(".py")):
@@ -186,12 +188,15 @@ def _data(request: Request, *, classes: int) -> _Data:
         snapshot = rows.snapshot(
             Path(request.data),
             classes=classes,
+            tolerance=request.tolerance,
             label=request.label,
             slices=request.slices,
             protected=request.protected,
             kind=request.kind,
         )
         return _Data(snapshot, "gate")
+    if request.tolerance is not None:
+        raise InvalidInputError(f"--tolerance {request.tolerance:g}: {request.data} says it itself; leave it out")
     if not Path(file).is_file():
         raise InvalidInputError(f"--data {request.data}: no file {file}; give the path of a workload, file.py:Class")
     workload = load(Path(file), name)
@@ -199,7 +204,8 @@ def _data(request: Request, *, classes: int) -> _Data:
     data_quality.require_usable(snapshot)
     if snapshot.classes != classes:
         raise InvalidInputError(
-            f"{request.model} gives {classes} logits, the data of {request.data} have {snapshot.classes} classes; "
+            f"{request.model} gives {'one number' if classes is None else f'{classes} logits'}, "
+            f"the data of {request.data} have {snapshot.classes or 'no'} classes; "
             "judge it on its own data"
         )
     return _Data(snapshot, request.split or "gate", data_quality.papers(workload))
@@ -238,6 +244,10 @@ def _alone(evidence: Evidence) -> Evidence:
 
 def _why_absent(rule: Rule, request: Request, evidence: Collection[Evidence]) -> str:
     """Why nothing was measured for a rule; empty where nobody foresaw it."""
+    if rule.measurement == "data.openings":
+        return "a ledger counts it, over the runs that judged by these rows; leave it out, or use pruneguard run"
+    if _means("data.feedback", rule.measurement):
+        return "it takes what earlier versions answered in traffic; leave it out, or use pruneguard run"
     if _means("data", rule.measurement):
         return "it takes train, gate and release rows; give a workload, --data file.py:Class"
     left_out = "; ".join(each.context.get("left out", "") for each in evidence)

@@ -193,6 +193,13 @@ class Forger:
             "traffic.shifted", testing.MONITOR, refs, model=self.told.story.model, number=number, share=share, **told
         )
 
+    def lead(self, number: int = 3, *, digest: str = "") -> int:
+        """By the steps of the story's policy to everything, with the counts that a monitor would have."""
+        self.shift(number, "0.1", digest=digest)
+        state, model = Ledger(stored(self.entries)).state(), self.told.story.model
+        refs, data = testing.counted(state, self.told.artifacts, model=model, number=number)
+        return self.act("traffic.shifted", testing.MONITOR, refs, model=model, **data, share="1")
+
 
 def entry(position: int) -> str:
     return rf"entry {position}: ledger/tile/entries/"

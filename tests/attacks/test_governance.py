@@ -143,7 +143,7 @@ def test_37_a_verdict_that_is_dated_after_the_span_is_decided_again_where_the_sp
     refs = {"model": story.rejected, "verdict": verdict}
     forger.act("release.proposed", "ada", refs, model="digits", number=3)
     forger.act("release.approved", "grace", {"model": story.rejected}, model="digits", number=3, reason="passed")
-    forger.shift(digest=story.rejected)
+    forger.lead(digest=story.rejected)
     caught(forger.files(end=end), Level.SEMANTICS, f"{entry(at)}.*its evidence says failed", alone=None)
 
 
@@ -157,7 +157,7 @@ def test_37_a_policy_that_is_dated_after_the_span_is_compared_where_the_span_res
     refs = {"model": fresh.story.candidate, "verdict": verdict}
     forger.act("release.proposed", "ada", refs, model="digits", number=3)
     forger.approve()
-    forger.shift()
+    forger.lead()
     caught(forger.files(end=end), Level.SEMANTICS, entry(at))
 
 
@@ -271,7 +271,7 @@ def test_39_traffic_goes_and_comes_back_only_to_what_was_approved(told: Told) ->
     forger = Forger(told)
     forger.propose()
     forger.approve()
-    forger.shift()
+    forger.lead()
     forger.propose(number=4)
     refs = {"model": told.story.candidate}
     at = forger.act("release.rolled_back", "otto", refs, model="digits", number=3, to=4, reason="worse")

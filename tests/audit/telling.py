@@ -12,6 +12,7 @@ from pruneguard import canonical, testing
 from pruneguard.artifacts import Artifacts
 from pruneguard.evidence import Evidence
 from pruneguard.gates import judge
+from pruneguard.gates.exhibits import ArtefactTest, Exhibit
 from pruneguard.gates.selftest import self_test
 from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.keys import Signer
@@ -55,9 +56,9 @@ class Teller:
 def tell_more(ledger: Ledger, artifacts: Artifacts, story: testing.Story) -> Teller:
     """Go on where the story ends.
 
-    Lin becomes an approver. The strict policy is adopted and its gates tried. The pruned model is judged by it, signed
-    for by two people and live as 3. The stump fails, three rules are waived, it is live as 4. Rows and rows are sealed;
-    200 days later the old ones lose their bodies. A person attaches a document.
+    Lin becomes an approver. The strict policy is adopted, its gates tried and drilled. The pruned model is judged by
+    it, signed for by two people and live as 3. The stump fails, three rules are waived, it is live as 4. Rows and rows
+    are sealed; 200 days later the old ones lose their bodies. A person attaches a document.
     """
     teller = Teller(ledger, artifacts, story.model, testing.START + timedelta(days=2))
     key = {"actor": "lin", "person": "lin", "public_key": LIN.public_key, "roles": ["approver"]}
@@ -71,6 +72,9 @@ def tell_more(ledger: Ledger, artifacts: Artifacts, story: testing.Story) -> Tel
     trial = self_test(STRICT)
     refs = {"policy": policy, "report": artifacts.put(trial.encode())}
     teller.act("gates.self_tested", "ada", refs, **run, refused=trial.refused, of=trial.of)
+    drill = _drilled(teller, story)
+    refs = {"policy": policy, "report": artifacts.put(drill.encode())}
+    teller.act("gates.drilled", "ada", refs, **drill.outline)
     good, bad = (_judged_again(teller, digest, policy, run) for digest in (story.verdicts[2], story.verdicts[1]))
     teller.act("run.finished", "ada", **run, outcome="proposed")
     _released(teller, good, 3)
@@ -89,19 +93,33 @@ def tell_more(ledger: Ledger, artifacts: Artifacts, story: testing.Story) -> Tel
     return teller
 
 
-def _judged_again(teller: Teller, verdict: str, policy: str, run: Mapping[str, str]) -> dict[str, str]:
-    """The same evidence, by the strict policy: what `release.proposed` names."""
+def _drilled(teller: Teller, story: testing.Story) -> ArtefactTest:
+    """The stump as the artefact that was made bad, the candidate as the one with nothing wrong."""
+    exhibits = []
+    for name, fault, verdict in (("stump", "cut too far", story.verdicts[1]), ("pruned", None, story.verdicts[2])):
+        refs, evidence = _judged(teller, verdict)
+        about = (refs["model"], refs["parent"], refs["data"])
+        exhibits.append(Exhibit(name, fault, "quality.paired" if fault else "", *about, evidence))
+    return ArtefactTest(STRICT, 1, tuple(exhibits))
+
+
+def _judged(teller: Teller, verdict: str) -> tuple[Mapping[str, Any], tuple[Evidence, ...]]:
+    """What a verdict of the story was about, and rested on."""
     event = next(
         event
         for event in (teller.ledger.entry(at).event for at in range(29))
         if event.refs.get("verdict") == verdict and event.type == "verdict.given"
     )
-    evidence = [Evidence.decode(teller.artifacts.get(digest)) for digest in event.refs["evidence"]]
-    subjects = {"candidate": event.refs["model"], "twin": event.refs["parent"], "data": event.refs["data"]}
-    decided = judge(STRICT, evidence, **subjects)
-    refs = {**event.refs, "policy": policy, "verdict": teller.artifacts.put(decided.encode())}
+    return event.refs, tuple(Evidence.decode(teller.artifacts.get(digest)) for digest in event.refs["evidence"])
+
+
+def _judged_again(teller: Teller, verdict: str, policy: str, run: Mapping[str, str]) -> dict[str, str]:
+    """The same evidence, by the strict policy: what `release.proposed` names."""
+    given, evidence = _judged(teller, verdict)
+    decided = judge(STRICT, evidence, candidate=given["model"], twin=given["parent"], data=given["data"])
+    refs = {**given, "policy": policy, "verdict": teller.artifacts.put(decided.encode())}
     teller.act("verdict.given", "ada", refs, **run, split="release", **decided.outline)
-    return {"model": event.refs["model"], "verdict": decided.digest}
+    return {"model": given["model"], "verdict": decided.digest}
 
 
 def _waived(teller: Teller, refs: Mapping[str, str]) -> None:
@@ -119,4 +137,5 @@ def _released(teller: Teller, refs: Mapping[str, str], number: int) -> None:
     for approver in ("grace", "lin"):
         teller.act("release.approved", approver, {"model": refs["model"]}, **told, reason="read the findings")
     for share in ("0.1", "1"):
-        teller.act("traffic.shifted", MONITOR, {"model": refs["model"]}, **told, share=share)
+        named, counts = testing.counted(teller.ledger.state(), teller.artifacts, model=teller.model, number=number)
+        teller.act("traffic.shifted", MONITOR, named, **{**told, **counts}, share=share)

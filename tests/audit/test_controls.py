@@ -202,6 +202,14 @@ def test_gates_that_let_bad_evidence_pass_contradict(refused: int, state: State)
     assert row(control("gates.self_tested", counter=("self-test-failed",)), told).state is state
 
 
+@pytest.mark.parametrize(("refused", "state"), [(26, State.EVIDENCED), (25, State.CONTRADICTED)])
+def test_a_drill_in_which_a_bad_network_passed_contradicts_whatever_the_other_trial_says(
+    refused: int, state: State
+) -> None:
+    told = history(event("gates.drilled", refused=refused, of=26), event("gates.self_tested", refused=20, of=20))
+    assert row(control("gates.self_tested|gates.drilled", counter=("self-test-failed",)), told).state is state
+
+
 def test_only_the_newest_trial_of_the_gates_counts() -> None:
     told = history(event("gates.self_tested", refused=1, of=20), event("gates.self_tested", refused=20, of=20))
     assert row(control("gates.self_tested", counter=("self-test-failed",)), told).state is State.EVIDENCED

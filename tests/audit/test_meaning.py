@@ -2,6 +2,7 @@
 
 import json
 import tracemalloc
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -12,9 +13,11 @@ from pruneguard import canonical, held, testing
 from pruneguard.audit import views
 from pruneguard.audit.report import Level
 from pruneguard.audit.verify import verify
+from pruneguard.comparison import Aspect, Comparison
 from pruneguard.errors import InvalidInputError
 from pruneguard.ledger.events import Entry, Event
 from pruneguard.ledger.ledger import Ledger
+from pruneguard.streams import Tally
 from tests.audit.conftest import Told, contents, exported, listed, packed, rewritten, stored
 from tests.audit.test_verify import again, failures, position, refused
 
@@ -105,7 +108,7 @@ def test_a_framework_that_is_none_is_a_finding_and_no_crash(told: Told, tmp_path
     [
         ({"left_out": {"entries": 3, "decisions": 0}}, "leaves out"),
         ({"absent": {"sha256:" + "0" * 64: "lost"}}, "which no selected entry names"),
-        ({"end": "2026-01-05T09:10:00.000000Z"}, "leaves out"),
+        ({"end": "2026-01-05T09:20:00.000000Z"}, "leaves out"),
         ({"frameworks": ("iso-42001", "nist-ai-rmf")}, "frameworks/eu-ai-act.json"),
     ],
 )
@@ -204,6 +207,21 @@ def test_answers_of_a_version_that_the_log_gave_no_traffic_are_found(told: Told,
 
     found = refused(packed(rewritten(told, deploy), tmp_path / "b.tar"), Level.COMPLETENESS)
     assert f"{told.story.candidate} answered requests; the log gave it no traffic" in found
+
+
+def test_a_step_that_its_counts_do_not_lead_to_is_found(told: Told, tmp_path: Path) -> None:
+    """A canary that failed every second answer, waved through with counts that the log names itself."""
+    at = next(i for i in range(told.ledger.size) if "comparison" in told.ledger.entry(i).event.refs)
+    event = told.ledger.entry(at).event
+    seen = Comparison.decode(told.artifacts.get(event.refs["comparison"]))
+    worse = replace(seen, tallies={Aspect.FAILED: (Tally(9, 200, old=2, new=100),)})
+    named = told.artifacts.put(worse.encode())
+
+    def wave_through(entries: list[bytes]) -> None:
+        entries[at] = replace(event, refs={**event.refs, "comparison": named}).encode()
+
+    found = refused(packed(rewritten(told, wave_through), tmp_path / "b.tar"), Level.SEMANTICS)
+    assert "recorded as go on; the comparison leads to stop: more failed answers" in found
 
 
 def test_a_framework_that_the_operator_wrote_is_told_by_its_digest(told: Told, tmp_path: Path) -> None:

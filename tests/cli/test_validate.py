@@ -80,6 +80,56 @@ def test_no_evidence_ends_with_1_and_says_why_and_how_to_go_on(capsys: pytest.Ca
     assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == ("ci/policy.yaml", 10)
 
 
+@pytest.mark.parametrize(
+    ("child", "uri", "line"),
+    [("extends: base.yaml\n", "ci/base.yaml", 10), ("extends: ../../base.yaml\n", "ci/child.yaml", 4)],
+)
+def test_a_result_about_an_inherited_rule_points_at_it_or_if_it_is_elsewhere_at_what_inherits_it(
+    checkout: Path, monkeypatch: pytest.MonkeyPatch, child: str, uri: str, line: int
+) -> None:
+    (checkout / "ci" / "base.yaml").write_text(POLICY)
+    (checkout / "job" / "ci").mkdir(parents=True)
+    if "../.." in child:
+        (checkout / "base.yaml").write_text(POLICY)
+        monkeypatch.chdir(checkout / "job")
+    Path("ci/child.yaml").write_text("policy: child\nversion: 1\npurpose: a child's\n" + child)
+    files = [str(checkout / name) for name in ("model.onnx", "dense.onnx", "rows.npz")]
+    job = ["validate", files[0], "--twin", files[1], "--data", files[2], "--policy", "ci/child.yaml"]
+    assert main([*job, "--sarif", "sarif.json"]) == 1
+    (result,) = json.loads(Path("sarif.json").read_text())["runs"][0]["results"]
+    place = result["locations"][0]["physicalLocation"]
+    assert (place["artifactLocation"]["uri"], place["region"]["startLine"]) == (uri, line)
+
+
+def test_of_a_folder_its_one_model_is_judged_and_nothing_beside_it_may_run(capsys: pytest.CaptureFixture[str]) -> None:
+    folder = Path("bundle")
+    folder.mkdir()
+    Path("model.onnx").rename(folder / "model.onnx")
+    job = ["validate", str(folder), *JOB[2:], *LEFT_OUT]
+    assert main(job) == 0
+    assert "bundle: nothing in this folder would run or reach out when it is loaded" in capsys.readouterr().out
+    (folder / "optimiser.pkl").write_bytes(b"cos\nsystem\n(S'true'\ntR.")
+    assert main(job) == 2
+    told = capsys.readouterr().err
+    assert "bundle: 1 threat to whoever loads what is there" in told
+    assert "optimiser.pkl" in told
+
+
+@pytest.mark.parametrize(
+    ("names", "why"),
+    [((), "no ONNX file is in it"), (("a.onnx", "b.onnx"), "2 ONNX files are in it; name one: a.onnx")],
+)
+def test_a_folder_without_its_one_model_is_refused(
+    names: tuple[str, ...], why: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    folder = Path("bundle")
+    folder.mkdir()
+    for name in names:
+        (folder / name).write_bytes(Path("model.onnx").read_bytes())
+    assert main(["validate", str(folder), *JOB[2:]]) == 2
+    assert why in capsys.readouterr().err
+
+
 def test_a_worse_model_ends_with_1_and_is_told_what_to_do(capsys: pytest.CaptureFixture[str]) -> None:
     assert main([*JOB, *LEFT_OUT, "--twin", "model.onnx", "--json"]) == 0
     capsys.readouterr()

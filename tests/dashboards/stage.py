@@ -15,7 +15,7 @@ from pruneguard.gates import judge
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.settings import Settings
-from pruneguard.testing import POLICY, Script
+from pruneguard.testing import POLICY, Script, counted
 from tests.ledgers import new_ledger
 
 
@@ -74,6 +74,7 @@ class Troupe:
         self.script.record("run.started", "ada", {"manifest": manifest}, signed=True, run=run)
         self.admitted = Evidence(self.data, None, self.data, {"data.leakage": Estimate(0.0, n=900)})
         refs = {"data": self.data, "evidence": self.artifacts.put(self.admitted.encode())}
+        refs["page"] = self.artifacts.put(b"<!doctype html><title>Data</title>")
         self.script.record("data.admitted", "ada", refs, run=run)
         twin = self.artifacts.put(f"ONNX of the twin of {model}".encode())
         self.script.record("model.trained", "ada", {"model": twin, "data": self.data}, run=run)
@@ -120,7 +121,8 @@ class Troupe:
         why = "every gate passed, slices looked at"
         self.script.record("release.approved", "grace", {"model": digest}, signed=True, number=number, reason=why)
         for share in shares:
-            self.script.record("traffic.shifted", MONITOR, {"model": digest}, number=number, share=share)
+            refs, data = counted(self.script.ledger.state(), self.artifacts, model=self.script.model, number=number)
+            self.script.record("traffic.shifted", MONITOR, refs, **data, share=share)
 
     def seal(
         self, digest: str, *, number: int, flips: Sequence[int], evalues: Sequence[str | None], rows: int = 500

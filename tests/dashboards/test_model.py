@@ -43,6 +43,12 @@ def test_the_lineage_leads_from_twin_to_candidate(settings: Settings) -> None:
     assert "ratio 0\\.75" in lineage["How it was cut"][0]
 
 
+def test_the_page_about_the_data_is_at_hand(settings: Settings) -> None:
+    app = open_app(settings, "model", model="digits")
+    assert "Newest snapshot: " in shown(app)
+    assert [button.proto.label for button in app.get("download_button")] == ["Download what was found in it"]
+
+
 def test_an_unknown_model_in_the_address_is_said(settings: Settings) -> None:
     app = open_app(settings, "model", model="nobody")
     assert "No model nobody" in app.warning[0].value

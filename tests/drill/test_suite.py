@@ -16,18 +16,14 @@ STANDARD = load_policy("standard")
 FAST = ("shuffled channels", "not deterministic")
 
 
-UNASKED = ("backdoor, 5 %", "backdoor, 1 %")
-"""A probe for backdoors costs more than all other evidence together; no rule of the standard policy asks for it."""
-
-
 def fault(name: str) -> Fault:
     return next(each for each in FAULTS if each.name == name)
 
 
-def test_there_are_faults_enough_and_the_standard_policy_asks_about_all_but_these() -> None:
+def test_there_are_faults_enough_and_the_standard_policy_asks_about_each() -> None:
     assert len({each.name for each in FAULTS}) == len(FAULTS) >= 20
     asked = {name for rule in STANDARD.rules for name in (rule.name, rule.measurement)}
-    assert tuple(each.name for each in FAULTS if each.aims_at not in asked) == UNASKED
+    assert [each.name for each in FAULTS if each.aims_at not in asked] == []
 
 
 @pytest.mark.slow
@@ -49,9 +45,8 @@ def whole() -> ArtefactTest:
 
 @pytest.mark.slow
 def test_every_bad_artefact_is_refused_by_the_rule_that_has_to_see_it(whole: ArtefactTest) -> None:
-    asked = [each for each in whole.bad if each.exhibit.name not in UNASKED]
-    assert [each.exhibit.name for each in asked if not each.refused] == []
-    assert [each.exhibit.name for each in asked if not each.seen] == []
+    assert [each.exhibit.name for each in whole.bad if not each.refused] == []
+    assert [each.exhibit.name for each in whole.bad if not each.seen] == []
 
 
 @pytest.mark.slow

@@ -57,3 +57,15 @@ def table(rows=60, features=3, classes=2, **changes) -> Snapshot:
 
     fields = {"train": split(rows), "gate": split(rows // 2), "release": split(rows // 2), "classes": classes}
     return Snapshot(**{**fields, **changes})
+
+
+def numbers(rows=60, features=3, **changes) -> Snapshot:
+    """A usable snapshot of a random table whose label is the sum of a row; `changes` replace fields."""
+    rng = np.random.default_rng(7)
+
+    def split(n):
+        x = rng.random((n, features)).astype(np.float32)
+        return Split(x, x.sum(axis=1), {"half": np.where(x[:, 0] < 0.5, "low", "high")})
+
+    fields = {"train": split(rows), "gate": split(rows // 2), "release": split(rows // 2)}
+    return Snapshot(**{"classes": None, "tolerance": 0.1, **fields, **changes})

@@ -16,10 +16,12 @@ SECONDS_MAX = 1200
 
 
 @contextmanager
-def command(*words: str, settings: Settings, **environ: str) -> Iterator[subprocess.Popen[str]]:
+def command(
+    *words: str, settings: Settings, module: str = "pruneguard.cli", **environ: str
+) -> Iterator[subprocess.Popen[str]]:
     """A `pruneguard` command that runs; its two outputs are one. What is left of it at the end is killed."""
     with subprocess.Popen(
-        [sys.executable, "-m", "pruneguard.cli", *words],
+        [sys.executable, "-m", module, *words],
         env=os.environ | settings.environ | environ,
         stdout=subprocess.PIPE,
         stderr=subprocess.STDOUT,
@@ -38,9 +40,9 @@ def _hear_ctrl_c() -> None:
     signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
-def done(*words: str, settings: Settings, **environ: str) -> tuple[int, str]:
+def done(*words: str, settings: Settings, module: str = "pruneguard.cli", **environ: str) -> tuple[int, str]:
     """A command's exit code and output, once it has ended."""
-    with command(*words, settings=settings, **environ) as process:
+    with command(*words, settings=settings, module=module, **environ) as process:
         output, _ = process.communicate(timeout=SECONDS_MAX)
         return process.returncode, output
 

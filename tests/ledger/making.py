@@ -169,8 +169,30 @@ class Log:
         return self.act("release.approved", by, {"model": candidate}, **data)
 
     def shift(self, candidate: str, number: int, share: str = "1", *, by: str = MONITOR, **how: Any) -> list[str]:
-        data = {"model": "digits", "number": number, "share": share, **how}
-        return self.act("traffic.shifted", by, {"model": candidate}, **data)
+        """Whatever the share, a monitor has counted as many requests as the policy of `started` asks for."""
+        counted = by == MONITOR
+        data = {"model": "digits", "number": number, "share": share, "requests": 200 if counted else None, **how}
+        return self.act(
+            "traffic.shifted", by, {"model": candidate} | ({"comparison": "counted"} if counted else {}), **data
+        )
+
+    def lead(self, candidate: str, number: int) -> list[str]:
+        """From approval to everything."""
+        if self.state.models["digits"].live is None:
+            return self.shift(candidate, number)
+        return self.shift(candidate, number, "0.1") + self.shift(candidate, number)
+
+    def on(self, type_: str, candidate: str, number: int, *, by: str = "otto", **how: Any) -> list[str]:
+        """An act about a release and no more: to hold, to resume, to copy."""
+        data = {"model": "digits", "number": number} | ({} if type_ == "traffic.copied" else {"reason": "why"})
+        return self.act(type_, by, {"model": candidate}, **{**data, **how})
+
+    def divert(self, candidate: str = "", to: int | None = None, *, by: str = "otto", **how: Any) -> list[str]:
+        refs = {"model": candidate} if candidate else {}
+        return self.act("traffic.diverted", by, refs, model="digits", to=to, reason="why", **how)
+
+    def restore(self, *, by: str = "otto", **how: Any) -> list[str]:
+        return self.act("traffic.restored", by, model="digits", reason="why", **how)
 
     def roll_back(self, candidate: str, number: int, to: int, *, by: str = "otto", **how: Any) -> list[str]:
         data = {"model": "digits", "number": number, "to": to, "reason": "bad", **how}
@@ -190,7 +212,7 @@ class Log:
             self.judge(candidate, f"v{number}"),
             self.propose(candidate, f"v{number}", number),
             self.approve(candidate, number),
-            self.shift(candidate, number),
+            self.lead(candidate, number),
         )
         assert acts == ([], [], [], [])
 

@@ -159,7 +159,7 @@ def test_a_model_tells_what_answered_at_any_moment_and_who_decided_it(log: Log) 
     log.judge(SLIM, "v2")
     log.propose(SLIM, "v2", 2)
     log.approve(SLIM, 2)
-    log.shift(SLIM, 2, "0.25")
+    log.shift(SLIM, 2, "0.1")
     canary = log.state.clock
     log.shift(SLIM, 2)
     live = log.state.clock
@@ -171,7 +171,7 @@ def test_a_model_tells_what_answered_at_any_moment_and_who_decided_it(log: Log) 
 
     assert stood(later(first, microseconds=-1)) == []
     assert stood(first) == stood(later(canary, microseconds=-1)) == [(1, 1.0)]
-    assert stood(canary) == [(1, 1.0), (2, 0.25)]
+    assert stood(canary) == [(1, 1.0), (2, 0.1)]
     assert stood(live) == [(2, 1.0)]
     assert stood(log.state.clock) == [(1, 1.0)]
     (answering,) = model.standing(live)

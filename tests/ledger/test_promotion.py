@@ -65,6 +65,32 @@ def test_a_self_test_is_a_number_of_a_number(log: Log, refused: int, of: int, wo
     assert [(test.refused, test.of) for test in log.state.self_tests] == [(2, 2)]
 
 
+@pytest.mark.parametrize(
+    ("by", "policy", "told", "words"),
+    [
+        ("grace", "policy", {}, "'grace' is not an engineer"),
+        ("ada", "mine", {}, "was never adopted"),
+        ("ada", "policy", {"refused": 27}, "27 bad artefacts refused of 26"),
+        ("ada", "policy", {"clean_passed": 21}, "21 clean artefacts passed of 20"),
+        ("ada", "policy", {"of": 0}, "of is 0"),
+        ("ada", "policy", {"clean_of": 0}, "clean_of is 0"),
+    ],
+)
+def test_a_drill_is_an_engineers_and_two_numbers_of_two(
+    log: Log, by: str, policy: str, told: dict[str, int], words: str
+) -> None:
+    counts = {"refused": 25, "of": 26, "clean_passed": 20, "clean_of": 20}
+    assert says(log.act("gates.drilled", by, {"policy": policy, "report": "report"}, **counts | told), words)
+    assert not log.act("gates.drilled", "ada", {"policy": "policy", "report": "report"}, **counts)
+    assert [(drill.refused, drill.of, drill.by) for drill in log.state.drills] == [(25, 26, "ada")]
+
+
+def test_a_drill_carries_its_engineers_signature(log: Log) -> None:
+    counts = {"refused": 1, "of": 1, "clean_passed": 1, "clean_of": 1}
+    why = log.act("gates.drilled", "ada", {"policy": "policy", "report": "r"}, clicked=True, **counts)
+    assert says(why, "only a person's own signature makes this event")
+
+
 # -- verdicts
 
 
@@ -317,7 +343,7 @@ def lapsed_while_live(**terms: Any) -> Log:
     assert not waived(log)
     assert not log.propose(SLIM, "w1", 2)
     assert not log.approve(SLIM, 2)
-    assert not log.shift(SLIM, 2)
+    assert not log.lead(SLIM, 2)
     log.waits(days=31)
     return log
 
@@ -579,8 +605,8 @@ def test_a_policy_can_refuse_clicks() -> None:
     log.propose(SLIM, "v2", 2)
     assert says(log.approve(SLIM, 2, clicked=True), "takes no server-attested act")
     assert not log.approve(SLIM, 2)
-    assert says(log.shift(SLIM, 2, by="otto", clicked=True), "takes no server-attested act")
-    assert not log.shift(SLIM, 2)
+    assert says(log.shift(SLIM, 2, "0.1", by="otto", clicked=True), "takes no server-attested act")
+    assert not log.lead(SLIM, 2)
     assert not log.roll_back(SLIM, 2, to=1, clicked=True)  # down is never refused
 
 
@@ -666,7 +692,7 @@ def test_a_rollback_returns_to_what_was_live_last_whatever_its_number(log: Log) 
         log.propose(candidate, f"v{number}", number)
         log.approve(candidate, number)
     for number, candidate in ((3, STUMP), (1, TWIN), (2, SLIM)):
-        assert not log.shift(candidate, number)
+        assert not log.lead(candidate, number)
     assert not log.roll_back(SLIM, 2, to=1)
     assert not log.roll_back(TWIN, 1, to=3)
 

@@ -43,18 +43,22 @@ def product_sees(state: State) -> dict[str, Any]:
                 r.digest,
                 r.status.value,
                 r.share,
+                r.held is not None,
+                bool(r.shadow),
                 [(a.person, a.actor, a.assurance.value) for a in r.approvals],
                 set(r.waivers),
             )
             for model in state.models.values()
             for r in model.releases.values()
         },
+        "diverted": {model.name: model.diverted.to for model in state.models.values() if model.diverted},
         "waivers": {place: (w.event, w.expires) for place, w in state.waivers.items()},
         "alarms": {a.event: (a.model, a.number, a.detector) for a in state.alarms.values()},
         "told": state.told,
         "holds": {hold.hold: hold.scope for hold in state.holds.values()},
         "subjects": dict(state.commitments),
         "erased": set(state.erased),
+        "tokens": {name: (token.holder, token.ended is not None) for name, token in state.tokens.items()},
         "absent": {position for start, end in state.absent for position in range(start, end)},
         "causations": set(state.causations),
         "serving": {
@@ -82,16 +86,21 @@ def second_sees(fold: standalone.Fold, violating: set[int]) -> dict[str, Any]:
         "makers": fold.makers,
         "verdicts": set(fold.verdicts),
         "releases": {
-            (r.model, r.number): (r.digest, r.status, float(r.share), r.approvals, set(r.waived))
+            (r.model, r.number): (
+                *(r.digest, r.status, float(r.share), r.held, r.shadow),
+                *(r.approvals, set(r.waived)),
+            )
             for releases in fold.releases.values()
             for r in releases.values()
         },
+        "diverted": fold.diverted,
         "waivers": {place: (waiver.id, waiver.expires) for place, waiver in fold.waivers.items()},
         "alarms": fold.alarms,
         "told": fold.alarmed_waivers,
         "holds": fold.holds,
         "subjects": fold.subject_of,
         "erased": fold.erased,
+        "tokens": fold.tokens,
         "absent": fold.dropped,
         "causations": fold.causations,
         "serving": serving,

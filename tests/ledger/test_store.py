@@ -4,6 +4,7 @@ import signal
 import sqlite3
 import subprocess
 import sys
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import closing
 from pathlib import Path
 
@@ -13,6 +14,7 @@ from sqlalchemy.exc import DatabaseError
 
 from pruneguard import home, testing
 from pruneguard.errors import IntegrityError, InvalidInputError, UnavailableError
+from pruneguard.ledger import postgresql as postgresql_store
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.settings import Settings
 from tests.ledger import places
@@ -241,3 +243,37 @@ def test_a_server_that_crashes_loses_nothing_it_acknowledged(told: Ledger) -> No
         with places.running(programs, folder), closing(Ledger.open(place.url, key=KEY, verify=True)) as again:
             assert again.entry(last.index).event == last.event
             assert again.size == last.index + 1
+
+
+# -- growth
+
+
+def test_whoever_waits_is_told_when_the_log_grows(
+    ledger: Ledger, place: Place, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """In PostgreSQL by its own word: nobody looks before the test is over."""
+    monkeypatch.setattr(postgresql_store, "LOOK_SECONDS", 60.0)
+    with closing(Ledger.open(place.url)) as reader, ThreadPoolExecutor(1) as other:
+        size = reader.size
+        grown = other.submit(reader.wait_for_growth, size, 30.0)
+        ledger.record(sealed(1))
+        assert grown.result()
+        assert reader.size == size + 1
+
+
+def test_what_is_there_already_is_not_waited_for(ledger: Ledger) -> None:
+    assert ledger.wait_for_growth(ledger.size - 1, 60.0)
+
+
+def test_a_log_that_does_not_grow_is_waited_for_as_long_as_was_said(ledger: Ledger) -> None:
+    assert not ledger.wait_for_growth(ledger.size, 0.01)
+    ledger.record(sealed(1))  # the connection that waited is as it was
+
+
+def test_a_lost_notification_is_made_up_for(ledger: Ledger, place: Place, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(postgresql_store.PostgresqlStore, "end_writing", ())
+    monkeypatch.setattr(postgresql_store, "LOOK_SECONDS", 0.01)
+    with closing(Ledger.open(place.url)) as reader, ThreadPoolExecutor(1) as other:
+        grown = other.submit(reader.wait_for_growth, reader.size, 30.0)
+        ledger.record(sealed(1))
+        assert grown.result()

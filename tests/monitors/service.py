@@ -3,6 +3,7 @@
 from dataclasses import dataclass, field, replace
 from datetime import timedelta
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import onnx
@@ -10,14 +11,14 @@ from onnx import TensorProto, helper, numpy_helper
 
 from monitors.drift import DriftReport
 from monitors.watch import Pace, Watch
-from pruneguard import releases
+from pruneguard import canonical, releases
 from pruneguard.artifacts import Artifacts
 from pruneguard.evaluation.sessions import Session
 from pruneguard.evidence import Estimate, Evidence
 from pruneguard.ledger.events import Event
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.state import Model, Release
-from pruneguard.policy import Action, Canary, Monitoring, Policy
+from pruneguard.policy import Action, Canary, Monitoring, Policy, Step
 from pruneguard.serving.observing import Answer
 from pruneguard.testing import memory_ledger, people, register
 from pruneguard.verdict import Finding, Outcome, Verdict
@@ -31,7 +32,7 @@ POLICY = Policy(
     version=1,
     purpose="Watch a tiny model.",
     rules=(),
-    canary=Canary(share=0.1, requests_min=50),
+    canary=Canary((Step(0.1, 50),)),
     monitoring=Monitoring(twin_share=0.1, alpha=0.01, tolerance=0.01),
 )
 
@@ -67,8 +68,10 @@ class Service:
 
     folder: Path
     policy: Policy = POLICY
-    pace: Pace = field(default_factory=lambda: Pace(window_rows=100, drift_every=0))
+    pace: Pace = field(default_factory=lambda: Pace(window_rows=100, drift_every=0, linger_s=0.0, labels_s=0.0))
     ledger: Ledger = field(default_factory=memory_ledger)
+    asked: dict[str, Any] = field(default_factory=dict)
+    """What the run's manifest asks for of observations."""
     rng: np.random.Generator = field(default_factory=lambda: np.random.default_rng(7))
 
     def __post_init__(self) -> None:
@@ -81,7 +84,9 @@ class Service:
         signed = {"signer": people()["grace"]}
         refs = {"policy": self.artifacts.put(self.policy.encode())}
         self.ledger.record(Event("policy.adopted", "grace", self.policy.terms, refs), **signed)
-        started = Event("run.started", "ada", {"run": "1", "model": MODEL}, {"manifest": self.dense})
+        manifest = {"kind": "manifest/v1", **({"observations": self.asked} if self.asked else {})}
+        refs = {"manifest": self.artifacts.put(canonical.encode(manifest))}
+        started = Event("run.started", "ada", {"run": "1", "model": MODEL}, refs)
         self.ledger.record(started, signer=people()["ada"])
         about = {"run": "1", "model": MODEL}
         self.ledger.record(Event("data.admitted", "ada", about, {"data": ROWS, "evidence": self.dense}))

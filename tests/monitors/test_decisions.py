@@ -4,9 +4,10 @@ from dataclasses import replace
 
 import pytest
 
-from monitors.decisions import due_rollback, next_step, standing_alarms
-from pruneguard.ledger.state import Alarm, Model, Release, State, Status, Waiver
-from pruneguard.policy import Action, Canary, Policy
+from monitors.decisions import due_rollback, next_step, standing_alarms, stops
+from pruneguard.comparison import Aspect, Judgement, Outcome
+from pruneguard.ledger.state import Alarm, Diverted, Held, Model, Release, State, Status, Waiver
+from pruneguard.policy import Action, Canary, Policy, Step
 from tests.monitors.service import POLICY, notify_only
 
 
@@ -24,9 +25,12 @@ def alarm(number: int, cause: str = "artefact") -> Alarm:
     return Alarm(f"event-{number}", "tiny", number, "twin disagreement", cause, "", {})
 
 
-def step(number: int, of: Model, *, answered: int = 0, healthy: bool = True) -> float | None:
-    policy = replace(POLICY, canary=Canary(share=0.1, requests_min=200))
-    return next_step(of.releases[number], model=of, policy=policy, answered=answered, healthy=healthy)
+LADDER = replace(POLICY, canary=Canary((Step(0.1, 200), Step(0.5, 500))))
+GO_ON, WAIT, STOP = (Judgement(outcome, "why", Aspect.SLOW) for outcome in (Outcome.GO_ON, Outcome.WAIT, Outcome.STOP))
+
+
+def step(number: int, of: Model, judged: Judgement | None = None) -> float | None:
+    return next_step(of.releases[number], model=of, policy=LADDER, judged=judged)
 
 
 def due(number: int, of: Model, policy: Policy = POLICY) -> Alarm | None:
@@ -49,16 +53,51 @@ def test_there_is_one_canary_at_a_time_and_older_releases_go_first():
     assert step(3, model(release(1, LIVE), release(2, APPROVED), release(3, APPROVED))) is None
 
 
-@pytest.mark.parametrize(
-    ("answered", "healthy", "share"), [(199, True, None), (200, True, 1.0), (200, False, None), (9_999, False, None)]
-)
-def test_a_canary_goes_live_when_it_answered_enough_and_is_healthy(answered, healthy, share):
-    assert step(2, model(release(1, LIVE), release(2, CANARY)), answered=answered, healthy=healthy) == share
+@pytest.mark.parametrize(("share", "following"), [(0.1, 0.5), (0.5, 1.0)])
+def test_a_canary_takes_the_next_step_when_what_was_counted_lets_it(share, following):
+    canary = replace(release(2, CANARY), share=share)
+    assert step(2, model(release(1, LIVE), canary), GO_ON) == following
+    for judged in (WAIT, STOP, None):
+        assert step(2, model(release(1, LIVE), canary), judged) is None
+
+
+def test_a_canary_beside_nothing_needs_no_more_steps():
+    assert step(2, model(replace(release(2, CANARY), share=0.1)), GO_ON) == 1.0
 
 
 @pytest.mark.parametrize("status", [Status.PROPOSED, Status.LIVE, Status.RETIRED, Status.ROLLED_BACK])
 def test_nothing_else_moves(status):
-    assert step(2, model(release(1, LIVE), release(2, status)), answered=9_999) is None
+    assert step(2, model(release(1, LIVE), release(2, status)), GO_ON) is None
+
+
+def test_a_held_release_waits_and_lets_the_next_one_pass():
+    held = replace(release(2, APPROVED), held=Held("otto", "a look", ""))
+    assert step(2, model(release(1, LIVE), held)) is None
+    assert step(3, model(release(1, LIVE), held, release(3, APPROVED))) == 0.1
+    canary = replace(release(2, CANARY), share=0.1, held=Held("otto", "a look", ""))
+    assert step(2, model(release(1, LIVE), canary), GO_ON) is None
+
+
+def test_nothing_moves_while_the_traffic_is_diverted():
+    killed = model(release(1, LIVE), release(2, APPROVED))
+    killed.diverted = Diverted(None, "otto", "worse", "")
+    assert step(2, killed) is None
+
+
+def test_a_canary_is_stopped_once_and_then_rolled_back_whatever_its_policy_says_of_decay():
+    canary = model(release(1, LIVE), release(2, CANARY))
+    assert stops(canary.releases[2], model=canary, judged=STOP)
+    assert not stops(canary.releases[2], model=canary, judged=WAIT)
+    assert not stops(canary.releases[1], model=canary, judged=STOP)
+    stopped = model(release(1, LIVE), release(2, CANARY), alarms=(replace(alarm(2, "slow"), detector="canary"),))
+    assert not stops(stopped.releases[2], model=stopped, judged=STOP)
+    assert due(2, stopped, notify_only()) is stopped.alarms[0]
+
+
+def test_a_canary_that_went_live_is_not_rolled_back_for_what_it_was_compared_by():
+    alarms = (replace(alarm(2, "slow"), detector="canary"),)
+    live = model(release(1, Status.RETIRED, was_live=True), release(2, LIVE), alarms=alarms)
+    assert due(2, live) is None
 
 
 def test_an_alarm_about_the_artefact_takes_the_canary_or_the_live_version_out():

@@ -18,9 +18,10 @@ def window(seed: int, *, shift: float = 0.0, rows: int = 500) -> bytes:
         features: Mapping[str, float] = {f"x.{name}": float(rng.normal()) for name in ("mean", "std", "max")}
         features = {**features, "x.mean": features["x.mean"] + shift}
         confidence = float(rng.beta(9, 0.4))
-        return Observation("r", 0.0, "sha256:", int(rng.integers(10)), confidence, confidence**2, features)
+        named = int(rng.integers(10))
+        return Observation("r", 0, 0.0, 0.0, "hmac-sha256:", None, None, named, confidence, confidence**2, features)
 
-    return encode([one() for _ in range(rows)], model="tiny", number=1)
+    return encode([one() for _ in range(rows)], model="tiny", number=1, batch=0)
 
 
 @pytest.mark.slow

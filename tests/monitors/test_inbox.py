@@ -29,6 +29,12 @@ def test_a_full_inbox_loses_the_answer_and_counts_it_for_its_release():
     assert inbox.lost(("tiny", 2)) == 0
 
 
+def test_rows_are_counted_where_a_request_that_was_lost_had_several():
+    inbox = Inbox(answers_max=1)
+    assert [inbox.offer(answer(3)) for _ in range(3)] == [True, False, False]
+    assert inbox.lost(("tiny", 1)) == 6
+
+
 def test_a_few_large_answers_fill_it_too_and_make_room_when_taken():
     inbox = Inbox(bytes_max=2 * 103 * 4)
     assert [inbox.offer(answer()) for _ in range(3)] == [True, True, False]

@@ -1,6 +1,12 @@
 """The monitor at work, on a ledger in memory and real ONNX models, stepped by hand."""
 
 import io
+import itertools
+import struct
+import subprocess
+import sys
+import time
+from contextlib import ExitStack
 from dataclasses import replace
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
@@ -9,10 +15,13 @@ import numpy as np
 import pyarrow.parquet as pq
 import pytest
 
+from monitors.budget import Budget
 from monitors.drift import ColumnDrift, DriftReport
 from monitors.inbox import Inbox
 from monitors.records import DETECTOR
 from monitors.watch import Pace, Watch
+from monitors.watched import Twin
+from pruneguard import releases
 from pruneguard.artifacts import Artifacts
 from pruneguard.canonical import digest
 from pruneguard.errors import UnavailableError
@@ -21,8 +30,11 @@ from pruneguard.ledger.events import Event, utc
 from pruneguard.ledger.ledger import Ledger
 from pruneguard.ledger.rules import MONITOR
 from pruneguard.ledger.state import Status
-from pruneguard.policy import Action
+from pruneguard.policy import Action, Monitoring
+from pruneguard.serving.labelstore import Label, Labels
+from pruneguard.testing import people
 from tests.monitors.service import CLASSES, FEATURES, MODEL, POLICY, Service, notify_only, rows
+from tests.monitors.test_observations import every_byte
 
 WRONG = np.full((1, CLASSES), np.nan, np.float32)
 
@@ -354,3 +366,306 @@ def test_decay_raises_its_own_alarm_after_that_of_a_waiver(tmp_path, monkeypatch
     service.send(service.model.live, 600, broken=True)
     assert [alarm.detector for alarm in service.model.alarms] == ["waiver", DETECTOR]
     assert service.model.live.number == 1
+
+
+# -- who leaves the traffic
+
+
+def test_answers_that_come_late_after_a_rollback_are_sealed_in_one_window(tmp_path):
+    pace = Pace(window_rows=100, drift_every=0, linger_s=3600)
+    service = Service(tmp_path, pace=pace)
+    release = released(service)
+    service.send(release, 45)
+    releases.roll_back(service.ledger, model=MODEL, reason="worse", actor="otto", signer=people()["otto"])
+    for _ in range(5):
+        service.send(release, 2)
+    before = len(service.model.batches)
+    assert before == 1
+    service.watch.finish()
+    assert [batch["rows"] for batch in service.model.batches][before:] == [15]
+
+
+def test_a_release_that_left_and_is_quiet_is_sealed_and_forgotten(service):
+    release = released(service)
+    service.send(release, 45)
+    releases.roll_back(service.ledger, model=MODEL, reason="worse", actor="otto", signer=people()["otto"])
+    service.watch.step()
+    assert sum(batch["rows"] for batch in service.model.batches if batch["number"] == 2) == 105
+    assert 'pruneguard_twin_share{model="tiny",version="2"}' not in service.watch.metrics()[0].decode()
+
+
+# -- what the twin may cost
+
+
+def test_what_the_cap_skips_is_missing_for_a_reason_that_knows_nothing_of_the_twin(tmp_path, monkeypatch):
+    """Two releases with the same traffic and budget: one agrees with its twin, one never. The same rows are skipped."""
+    seen = []
+    for broken in (False, True):
+        allowed = itertools.cycle([True, False, False])
+        monkeypatch.setattr(Twin, "affordable", lambda self, allowed=allowed: next(allowed))
+        service = Service(tmp_path / str(broken), policy=replace(notify_only(), monitoring=Monitoring(0.1, 0.01, 0.9)))
+        release = released(service)
+        service.send(release, 540, broken=broken)
+        service.watch.finish()
+        windows = [service.artifacts.get(b["refs"]["batch"]) for b in service.model.batches if b["number"] == 2]
+        rows = [row for window in windows for row in pq.read_table(io.BytesIO(window)).to_pylist()]
+        seen.append([row["probability"] is not None for row in rows])
+        skipped = sum(batch["twin_skipped"] for batch in service.model.batches)
+        assert skipped == service.metric('pruneguard_twin_skipped_total{model="tiny",version="2"}') == 40
+        assert sum(seen[-1]) == service.metric('pruneguard_twin_runs_total{model="tiny",version="2"}') == 20
+    assert seen[0] == seen[1]
+
+
+def test_a_twin_that_costs_too_much_is_asked_less_and_answers_are_not_held_up(tmp_path, monkeypatch):
+    monkeypatch.setattr(Budget, "spending", lambda self: closing_with(lambda: self.spend(100.0)))
+    service = Service(tmp_path)
+    release = released(service)
+    service.send(release, 300)
+    assert service.metric('pruneguard_twin_runs_total{model="tiny",version="2"}') == 1
+    assert service.metric('pruneguard_twin_skipped_total{model="tiny",version="2"}') == 35
+    assert service.metric('pruneguard_twin_seconds_count{model="tiny",version="2"}') == 1
+
+
+def closing_with(act):
+    stack = ExitStack()
+    stack.callback(act)
+    return stack
+
+
+# -- what dies with a process
+
+
+def test_what_a_killed_monitor_had_not_sealed_is_counted_by_the_next_one(tmp_path):
+    service = Service(tmp_path)
+    service.watch = service.new_watch(folder=tmp_path / "observations")
+    release = released(service)
+    service.send(release, 85)  # 60 and these: one window of 100, and 45 rows open
+    for _ in range(7):
+        service.watch.answered(service.answer(release, rows(service.rng, 1)))
+    service.watch = service.new_watch(folder=tmp_path / "observations")
+    service.send(release, 30)
+    assert service.metric("pruneguard_observations_dropped_total") == 45 + 7
+    service.watch.finish()
+    last = service.model.batches[-1]
+    assert (last["rows"], last["dropped"], last["accounted"]) == (30, 52, 60 + 85 + 7 + 30)
+    service.watch = service.new_watch(folder=tmp_path / "observations")
+    service.send(release, 1)
+    assert service.metric("pruneguard_observations_dropped_total") == 0
+
+
+def test_a_segment_that_was_stored_and_never_recorded_is_removed_by_the_next_monitor(tmp_path, monkeypatch):
+    service = Service(tmp_path)
+    service.watch = service.new_watch(folder=tmp_path / "observations")
+    release = released(service)
+    put, stored = Artifacts.put, []
+
+    def killed(artifacts: Artifacts, content: bytes) -> str:
+        stored.append(put(artifacts, content))
+        raise KeyboardInterrupt
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Artifacts, "put", killed)
+        with pytest.raises(KeyboardInterrupt):
+            service.send(release, 100)
+    assert stored[0] in service.artifacts
+    service.watch = service.new_watch(folder=tmp_path / "observations")
+    service.watch.step()
+    assert stored[0] not in service.artifacts
+
+
+def test_a_window_that_was_stored_twice_leaves_one_file(service, monkeypatch):
+    """The ledger refuses for a while; the window grows meanwhile, and its first file is named by nobody."""
+    release = released(service)
+    stored = set()
+    put = Artifacts.put
+    monkeypatch.setattr(Artifacts, "put", lambda self, content: stored.add(found := put(self, content)) or found)
+
+    def away(ledger: Ledger, event: Event) -> None:
+        raise UnavailableError("the disk is full")
+
+    with monkeypatch.context() as patch:
+        patch.setattr(Ledger, "record", away)
+        service.send(release, 30)
+        service.watch.finish()
+    service.send(release, 5)
+    service.watch.finish()
+    (batch,) = service.model.batches
+    windows = {digest for digest in stored if digest in service.artifacts}
+    assert {d for d in windows if service.artifacts.get(d)[:4] == b"PAR1"} == {batch["refs"]["batch"]}
+    assert len(stored) > len(windows)
+
+
+KILLED = """
+import sys
+from pathlib import Path
+from tests.monitors.service import Service, rows
+from tests.monitors.test_watch import released
+folder = Path(sys.argv[1])
+service = Service(folder)
+service.watch = service.new_watch(folder=folder / "observations")
+release = released(service)
+import os, signal, resource
+service.send(release, 90)
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (100, 100))
+service.send(release, 300)
+print(len(service.model.batches), service.metric("pruneguard_monitor_errors_total"))
+"""
+
+
+def test_a_full_disk_is_counted_and_holds_nothing_up(tmp_path, monkeypatch):
+    """A process that may write no more: what cannot be sealed waits, up to a limit, and then counts as dropped."""
+    code = "import monitors.watched; monitors.watched.ROWS_MAX = 200\n" + KILLED
+    code += 'print(service.metric("pruneguard_observations_dropped_total"))\n'
+    done = subprocess.run([sys.executable, "-c", code, str(tmp_path)], capture_output=True, text=True, timeout=200)
+    assert done.returncode == 0, done.stderr
+    first, dropped = done.stdout.splitlines()
+    assert first.split()[0] == "1"
+    assert float(first.split()[1]) > 0
+    assert float(dropped) == 60 + 90 + 300 - 100 - 200
+
+
+# -- labels
+
+
+@pytest.fixture
+def labelled(tmp_path):
+    """A service with labels, two releases, and no alarm however much they differ."""
+    service = Service(tmp_path, policy=replace(notify_only(), monitoring=Monitoring(0.1, 0.01, 0.9)))
+    labels = Labels(tmp_path / "labels.sqlite")
+    service.watch = service.new_watch(labels=labels)
+    release = released(service)
+    service.watch.finish()
+    yield service, labels, release
+    labels.close()
+
+
+def answer_with_ids(service: Service, release, *, start: int, count: int) -> None:
+    for number in range(start, start + count):
+        answer = service.answer(release, rows(service.rng, 1))
+        logits = np.array([[9, 0, 0]], np.float32)  # class 0, whatever was asked
+        service.watch.answered(replace(answer, request_id=f"r-{number}", logits=logits, time=time.time()))
+    while service.watch.step():
+        pass
+
+
+def sealed_labels(service: Service) -> list[dict]:
+    named = [batch["refs"]["labels"] for batch in service.model.batches if "labels" in batch["refs"]]
+    return [row for name in named for row in pq.read_table(io.BytesIO(service.artifacts.get(name))).to_pylist()]
+
+
+def test_labels_are_sealed_with_the_next_window_of_the_release_that_answered(labelled):
+    service, labels, release = labelled
+    answer_with_ids(service, release, start=0, count=100)
+    labels.add(MODEL, [Label("r-3", 0, time=5.0), Label("r-4", 2, time=6.0), Label("nobody", 1)])
+    service.watch.step()
+    service.watch.finish()
+    newest = service.model.batches[-1]
+    assert (newest["number"], newest["rows"], newest["labels"]) == (2, 0, 2)
+    assert (newest["labelled"], newest["labelled_wrong"]) == (2, 1)
+    first, second = sealed_labels(service)
+    assert (first["request_id"], first["label"], first["predicted"], first["holds"]) == ("r-3", 0, 0, True)
+    assert first["answered_in"] == second["answered_in"] == newest["batch"] - 1
+    assert labels.counts(MODEL)["waiting"] == 1
+    assert service.metric('pruneguard_labels_waiting{model="tiny"}') == 1
+    assert service.metric('pruneguard_labels_total{model="tiny",outcome="accepted"}') == 3
+
+
+def test_a_correction_is_sealed_beside_what_it_corrects_and_the_count_follows(labelled):
+    service, labels, release = labelled
+    answer_with_ids(service, release, start=0, count=100)
+    for value, found_out in ((2, 5.0), (0, 6.0), (1, 4.0)):
+        labels.add(MODEL, [Label("r-3", value, time=found_out)])
+        service.watch.step()
+        service.watch.finish()
+    newest = service.model.batches[-1]
+    assert (newest["labelled"], newest["labelled_wrong"]) == (1, 0)
+    assert [(row["label"], row["holds"]) for row in sealed_labels(service)] == [(2, True), (0, True), (1, False)]
+
+
+def test_labels_of_a_release_that_left_long_ago_are_sealed_as_its_own(labelled):
+    service, labels, release = labelled
+    answer_with_ids(service, release, start=0, count=100)
+    releases.roll_back(service.ledger, model=MODEL, reason="worse", actor="otto", signer=people()["otto"])
+    service.watch.step()
+    labels.add(MODEL, [Label("r-3", 1)])
+    service.watch.step()
+    service.watch.finish()
+    newest = service.model.batches[-1]
+    assert (newest["number"], newest["rows"], newest["labels"], newest["labelled_wrong"]) == (2, 0, 1, 1)
+    assert service.metric("pruneguard_monitor_errors_total") == 0
+
+
+def test_no_label_is_sealed_twice_whenever_the_monitor_was_killed(labelled, monkeypatch):
+    """The window stands in the ledger; the store of labels never heard of it."""
+    service, labels, release = labelled
+    answer_with_ids(service, release, start=0, count=100)
+    labels.add(MODEL, [Label("r-3", 1)])
+    service.watch.step()
+    with monkeypatch.context() as patch:
+        patch.setattr(Labels, "sealed", lambda self, sequences: (_ for _ in ()).throw(UnavailableError("away")))
+        answer_with_ids(service, release, start=100, count=100)
+    service.watch = service.new_watch(labels=labels)
+    labels.add(MODEL, [Label("r-150", 0)])
+    service.watch.step()
+    service.watch.finish()
+    assert [row["request_id"] for row in sealed_labels(service)] == ["r-3", "r-150"]
+    assert service.model.batches[-1]["labelled"] == 2
+
+
+def test_while_the_store_of_labels_is_away_windows_are_sealed_and_told_later(labelled, monkeypatch):
+    service, labels, release = labelled
+    with monkeypatch.context() as patch:
+        patch.setattr(Labels, "enter", lambda self, *_: (_ for _ in ()).throw(UnavailableError("away")))
+        answer_with_ids(service, release, start=0, count=250)
+    assert [batch["rows"] for batch in service.model.batches if batch["rows"] == 100] == [100, 100]
+    labels.add(MODEL, [Label("r-3", 0), Label("r-103", 0)])
+    service.watch.step()
+    service.watch.step()
+    service.watch.finish()
+    assert {row["request_id"] for row in sealed_labels(service)} == {"r-3", "r-103"}
+
+
+# -- people
+
+
+SECRET = 41_357.0625
+
+
+def test_no_file_of_a_service_holds_a_value_of_a_personal_column(tmp_path):
+    """Windows, labels, state, ledger: every byte is looked at, uncompressed where it is compressed."""
+    service = Service(tmp_path / "artifacts", asked={"inputs": "values", "personal": [1]})
+    labels = Labels(tmp_path / "labels.sqlite")
+    service.watch = service.new_watch(labels=labels, folder=tmp_path / "observations")
+    release = released(service)
+    for _ in range(150):
+        inputs = rows(service.rng, 1)
+        inputs[0, 1] = SECRET
+        answer = service.answer(release, inputs, logits=np.array([[9, 0, 0]], np.float32))
+        service.watch.answered(replace(answer, time=time.time()))
+    while service.watch.step():
+        pass
+    labels.add(MODEL, [Label("r", 1)])
+    service.watch.step()
+    service.watch.finish()
+    files = [path.read_bytes() for path in tmp_path.rglob("*") if path.is_file()]
+    entries = service.ledger.raw(0, service.ledger.size)
+    assert len([content for content in files if content[:4] == b"PAR1"]) >= 3
+    for content in [*files, *entries]:
+        seen = every_byte(content) if content[:4] == b"PAR1" else content
+        for pattern in (struct.pack("<f", SECRET), struct.pack("<d", SECRET), b"41357.06"):
+            assert pattern not in seen
+    labels.close()
+
+
+def test_a_run_whose_manifest_cannot_be_read_is_not_observed(tmp_path):
+    """Nobody knows what may be written, so nothing is; and that is counted."""
+    service = Service(tmp_path)
+    release = released(service)
+    manifest = service.ledger.state().runs["1"].manifest
+    service.watch = service.new_watch()
+    path = service.artifacts.local_path(manifest)
+    path.write_bytes(b"{}")
+    service.send(release, 5)
+    assert service.metric("pruneguard_observations_dropped_total") == 5
+    assert service.metric("pruneguard_monitor_errors_total") > 0

@@ -5,6 +5,8 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
+from torch import nn
 
 from policies import checking, sizing
 from policies.document import Draft, load_policy, read_policy, shipped
@@ -79,6 +81,18 @@ MARGIN = "measurement: quality.paired, gate: non_inferior, margin: 0.05"
 SLICES = "name: slices, measurement: quality.paired, gate: slices_non_inferior, margin: 0.05, rows_min: 30"
 
 
+class Whole:
+    """A workload whose network rounds: no gradient comes through."""
+
+    def build(self) -> nn.Module:
+        return nn.Sequential(Rounded(), nn.Linear(3, 2))
+
+
+class Rounded(nn.Module):
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        return x.detach().round()
+
+
 def snapshot(rows: int, *, outliers: int = 0) -> Snapshot:
     """Two classes in equal shares, `rows` in each split."""
     split = Split(np.zeros((rows, 3), np.float32), np.arange(rows, dtype=np.int64) % 2)
@@ -119,11 +133,55 @@ def test_an_inherited_rule_is_refused_at_the_line_that_inherits_it(tmp_path: Pat
     assert told.startswith(f"{tmp_path}/child.yaml:4: extends: margin of the inherited rule 'quality.paired': the gate")
 
 
-def test_outliers_that_are_not_there_are_missed_by_every_rule_on_them(tmp_path: Path) -> None:
-    rule = at(0.03, "at_most", "ood.auroc_drop")
-    (told,) = sizing.objections(draft(tmp_path, rule), snapshot(10))
-    assert ":5: gates[1].measurement: the data have no outliers" in told
-    assert list(sizing.objections(draft(tmp_path, rule), snapshot(10, outliers=3))) == []
+def test_what_is_never_measured_of_the_rows_or_the_network_is_told_rule_by_rule(tmp_path: Path) -> None:
+    asked = {
+        "ood.auroc_drop": "the data have no outliers",
+        "robustness.blur.paired": "the rows are those of a table, and what is done to such is noise, scaling, gain",
+        "robustness.pgd.paired": "no gradient reaches the rows",
+        "fairness.odds_gap_increase": "the data name no protected columns",
+        "data.card_gaps": "the workload names no data card",
+    }
+    rules = [at(0.03, "at_most", name, name=name) for name in asked if "paired" not in name]
+    rules += [f"measurement: {name}, gate: non_inferior, margin: 0.5" for name in asked if "paired" in name]
+    data = snapshot(60)
+    read = draft(tmp_path, *rules, MARGIN, at(0, "at_most", "data.openings"))
+    assert read.policy is not None
+    told = list(sizing.objections(read, data, sizing.unmeasured(read.policy, Whole(), data)))
+    assert len(told) == len(asked)
+    assert all(any(f"measurement: never measured here: {why}" in line for line in told) for why in asked.values())
+
+
+def test_what_the_data_bring_is_no_gap(tmp_path: Path) -> None:
+    names = ("ood.auroc_drop", "fairness.odds_gap_increase")
+    policy = draft(tmp_path, *(at(0.03, "at_most", name, name=name) for name in names)).policy
+    assert policy is not None
+    plain = snapshot(60, outliers=3)
+    sex = {"sex": np.array(["f", "m"] * 30)}
+    split = Split(plain.gate.x, plain.gate.y, sex)
+    data = replace(plain, train=split, gate=split, release=split, protected=("sex",))
+    assert sizing.unmeasured(policy, Whole(), data) == {}
+
+
+def test_of_what_is_never_measured_no_number_of_rows_is_asked(tmp_path: Path) -> None:
+    read = draft(tmp_path, MARGIN)
+    assert read.policy is not None
+    few = snapshot(51)
+    (told,) = sizing.objections(read, few, {"quality.paired": "nobody looks"})
+    assert "nobody looks" in told
+    assert list(sizing.doubts(read.policy, snapshot(100), {"quality.paired": "nobody looks"})) == []
+
+
+def test_slices_of_groups_are_counted_by_group_and_label(tmp_path: Path) -> None:
+    rule = "name: fair, measurement: fairness.paired, gate: slices_non_inferior, margin: 0.05, rows_min: 15"
+    plain = snapshot(60)
+
+    def grouped(groups: int) -> Snapshot:
+        split = Split(plain.gate.x, plain.gate.y, {"sex": (np.arange(60) // 2 % groups).astype(str)})
+        return replace(plain, gate=split, release=split, protected=("sex",))
+
+    assert list(sizing.objections(draft(tmp_path, rule), grouped(2))) == []  # 15 rows of each group and label
+    told = list(sizing.objections(draft(tmp_path, rule), grouped(3)))
+    assert "the largest slice of the gate split has 10 rows" in told[0]
 
 
 def test_rows_that_can_show_a_margin_and_often_will_not_are_a_doubt(tmp_path: Path) -> None:
@@ -141,5 +199,4 @@ def test_standard_asks_for_as_many_rows_as_it_says(tmp_path: Path) -> None:
     standard = read_policy("standard")
     data = replace(snapshot(4300), outliers=np.zeros((5, 3), np.float32))
     assert list(sizing.objections(standard, data)) == []
-    assert load_policy("standard").rules[5].name == "quality.paired"
     assert [line.split(":")[0] for line in sizing.doubts(load_policy("standard"), data)] == []

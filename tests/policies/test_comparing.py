@@ -11,7 +11,7 @@ from policies.comparing import LAXER, Change, differences, summary
 from policies.document import load_policy
 from pruneguard.evidence import Estimate, PairedTable
 from pruneguard.gates import GATES
-from pruneguard.policy import Action, Canary, Monitoring, Subject
+from pruneguard.policy import Action, Canary, Monitoring, Step, Subject
 from tests.gates.cases import finding, policy, rule
 
 FLIPS = rule("at_most", "quality.flips", limit=0.1)
@@ -70,8 +70,14 @@ def test_a_rule_that_comes_or_goes_is_told_as_that() -> None:
     ("terms", "change"),
     [
         ({"approvals_min": 2}, Change.STRICTER),
-        ({"canary": Canary(0.2, 200)}, Change.LAXER),
-        ({"canary": Canary(0.1, 100)}, Change.LAXER),
+        ({"canary": Canary((Step(0.2, 200),))}, Change.LAXER),  # a fifth at once
+        ({"canary": Canary((Step(0.2, 300),))}, Change.CHANGED),  # and longer before everything
+        ({"canary": Canary((Step(0.1, 100),))}, Change.LAXER),
+        ({"canary": Canary((Step(0.1, 200, 60),))}, Change.STRICTER),
+        ({"canary": Canary((Step(0.05, 100), Step(0.1, 200)))}, Change.STRICTER),
+        ({"canary": Canary(alpha=0.001)}, Change.LAXER),
+        ({"canary": Canary(worse_max=0.1)}, Change.LAXER),
+        ({"canary": Canary(slower_max=0.01)}, Change.STRICTER),
         ({"monitoring": Monitoring(0.2, 0.01, 0.01)}, Change.STRICTER),
         ({"monitoring": Monitoring(0.1, 0.02, 0.01)}, Change.STRICTER),
         ({"monitoring": Monitoring(0.1, 0.01, 0.02)}, Change.LAXER),

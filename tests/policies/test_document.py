@@ -6,7 +6,7 @@ import pytest
 from policies.document import load_policy, shipped
 from pruneguard.errors import InvalidInputError
 from pruneguard.gates import GATES, MEASUREMENTS
-from pruneguard.policy import Action, Canary, Monitoring, Policy, Subject
+from pruneguard.policy import Action, Canary, Monitoring, Policy, Step, Subject
 
 GOOD = """\
 policy: mine
@@ -14,8 +14,8 @@ version: 3
 purpose: testing
 approvals_min: 2
 canary:
-  share: 0.2
-  requests_min: 50
+  steps:
+    - {share: 0.2, requests_min: 50}
 monitoring:
   twin_share: 0.5
   alpha: 0.02
@@ -49,7 +49,7 @@ def load(folder: Path, text: str) -> Policy:
 def test_a_policy_says_what_the_file_says(tmp_path: Path) -> None:
     policy = load(tmp_path, GOOD)
     assert (policy.name, policy.version, policy.purpose, policy.approvals_min) == ("mine", 3, "testing", 2)
-    assert (policy.canary, policy.monitoring) == (Canary(0.2, 50), Monitoring(0.5, 0.02, 0.03))
+    assert (policy.canary, policy.monitoring) == (Canary((Step(0.2, 50),)), Monitoring(0.5, 0.02, 0.03))
     assert policy.on_decay is Action.NOTIFY
     assert (policy.server_attested, policy.waivers, policy.on_lapse) == (False, False, Action.ROLL_BACK)
     first, second = policy.rules
@@ -101,9 +101,18 @@ def test_comments_and_the_order_of_keys_do_not_change_the_digest(tmp_path: Path)
         ("margin: 0.02", "margin: 0.02\n    rows_min: 0", ":26: gates[2].rows_min: rows_min is 0; expected"),
         ("subject: pruned", "subject: prune", ":28: gates[2].subject: expected one of .*did you mean 'pruned'"),
         ("name: no group pays", "name: quality.accuracy", ":22: gates[2].name: a gate before this one is called"),
-        ("share: 0.2", "share: 1.2", ":6: canary.share: expected a share above 0, at most 1, found 1.2"),
-        ("share: 0.2", "shares: 0.2", ":6: canary.shares: unknown key; did you mean 'share'?"),
-        ("requests_min: 50", "requests_min: 0", ":7: canary.requests_min: expected a whole number from 1"),
+        ("share: 0.2", "share: 1.2", r":7: canary.steps\[1\].share: expected a share above 0 and below 1.* found 1.2"),
+        ("share: 0.2", "share: 1", r":7: canary.steps\[1\].share: expected a share above 0 and below 1"),
+        ("share: 0.2", "share: 0.12345678", r":7: canary.steps\[1\].share: .*six digits at most"),
+        ("share: 0.2, ", "", r":7: canary.steps\[1\].share: missing"),
+        ("50}", "50}\n    - {share: 0.1, requests_min: 9}", r":8: canary.steps\[2\].share: 0.1 after 0.2; each step"),
+        ("    - {share: 0.2, requests_min: 50}\n", "    []\n", ":6: canary.steps: expected a list of sections"),
+        ("steps:", "step:", ":6: canary.step: unknown key"),
+        ("requests_min: 50", "requests_min: 0", r":7: canary.steps\[1\].requests_min: expected a whole number from 1"),
+        ("50}", "5, seconds_min: -1}", r":7: canary.steps\[1\].seconds_min: expected a whole number from 0"),
+        ("canary:", "canary:\n  alpha: 0.6", ":6: canary.alpha: expected a rate above 0"),
+        ("canary:", "canary:\n  worse_max: 1", ":6: canary.worse_max: expected a share from 0"),
+        ("canary:", "canary:\n  slower_max: -0.1", ":6: canary.slower_max: expected a share from 0"),
         ("twin_share: 0.5", "twin_share: 0", ":9: monitoring.twin_share: expected a share above 0"),
         ("alpha: 0.02", "alpha: 0", ":10: monitoring.alpha: expected a rate above 0"),
         ("tolerance: 0.03", "tolerance: 1", ":11: monitoring.tolerance: expected a loss of accuracy above 0"),

@@ -7,7 +7,7 @@ import pytest
 
 from policies.document import load_policy, read_policy, shipped
 from pruneguard.errors import InvalidInputError
-from pruneguard.policy import Action, Canary, Policy, Subject
+from pruneguard.policy import Action, Canary, Policy, Step, Subject
 
 PARENT = """\
 policy: parent
@@ -15,8 +15,8 @@ version: 1
 purpose: the parent's
 approvals_min: 2
 canary:
-  share: 0.2
-  requests_min: 50
+  steps:
+    - {share: 0.2, requests_min: 50}
 on_decay: notify
 gates:
   - measurement: quality.flips
@@ -51,12 +51,12 @@ def test_what_a_child_does_not_say_is_the_parents(tmp_path: Path) -> None:
     child = load(tmp_path, HEAD)
     parent = load_policy(tmp_path / "parent.yaml")
     assert (child.name, child.purpose) == ("child", "the child's")
-    assert (child.rules, child.approvals_min, child.canary) == (parent.rules, 2, Canary(0.2, 50))
+    assert (child.rules, child.approvals_min, child.canary) == (parent.rules, 2, Canary((Step(0.2, 50),)))
     assert child.on_decay is Action.NOTIFY
 
 
 def test_a_rule_of_the_same_name_changes_field_by_field_and_keeps_its_place(tmp_path: Path) -> None:
-    text = HEAD + "canary:\n  share: 0.5\ngates:\n  - name: quality.flips\n    limit: 0.2\n    because: the child's\n"
+    text = HEAD + "canary:\n  alpha: 0.5\ngates:\n  - name: quality.flips\n    limit: 0.2\n    because: the child's\n"
     child = load(tmp_path, text)
     first = child.rules[0]
     assert (first.parameters, first.because, first.remedy) == ({"limit": 0.2}, "the child's", "prune less")
@@ -64,7 +64,7 @@ def test_a_rule_of_the_same_name_changes_field_by_field_and_keeps_its_place(tmp_
         Subject.PRUNED,
         ["quality.flips", "slices", "data.leakage"],
     )
-    assert child.canary == Canary(0.5, 50)
+    assert child.canary == Canary((Step(0.2, 50),), alpha=0.5)
 
 
 def test_a_changed_gate_keeps_the_numbers_that_it_takes_and_no_others(tmp_path: Path) -> None:
@@ -93,6 +93,19 @@ def test_a_parent_may_extend_another_and_is_found_from_where_it_lies(tmp_path: P
     middle = HEAD.replace("parent.yaml", "deep/base.yaml") + "remove:\n  slices: none\n"
     child = load(tmp_path, HEAD + "remove:\n  data.leakage: none\n", middle)
     assert [rule.name for rule in child.rules] == ["quality.flips"]
+
+
+def test_a_rule_has_the_place_where_it_is_written_and_those_that_inherit_it(tmp_path: Path) -> None:
+    load(tmp_path, HEAD + "gates:\n  - name: slices\n    margin: 0.1\n    because: the child's\n")
+    (tmp_path / "grandchild.yaml").write_text(HEAD.replace("parent.yaml", "child.yaml"))
+    places = read_policy("grandchild.yaml", relative_to=tmp_path).places
+    told = {rule: [(place.file.name, place.line) for place in chain] for rule, chain in places.items()}
+    here = ("grandchild.yaml", 3)
+    assert told == {
+        "quality.flips": [("parent.yaml", 10), ("child.yaml", 3), here],
+        "slices": [("child.yaml", 6), here],
+        "data.leakage": [("parent.yaml", 23), ("child.yaml", 3), here],
+    }
 
 
 def test_a_shipped_parent_is_named_without_a_path(tmp_path: Path) -> None:
@@ -155,7 +168,7 @@ def test_reading_tells_everything_that_is_wrong(tmp_path: Path) -> None:
     told = [line.removeprefix(f"{tmp_path}/bad.yaml:").split(": ")[:2] for line in draft.objections]
     assert told == [
         ["2", "version"],
-        ["6", "canary.share"],
+        ["7", "canary.steps[1].share"],
         ["12", "gates[1].limit"],
         ["19", "gates[2].x"],
         ["16", "gates[2].margin"],

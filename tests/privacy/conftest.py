@@ -1,6 +1,7 @@
 """The telemetry scene, told once and copied for each test."""
 
 import shutil
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
@@ -17,4 +18,4 @@ def lived(tmp_path_factory: pytest.TempPathFactory) -> Observed:
 @pytest.fixture
 def scene(lived: Observed, tmp_path: Path) -> Observed:
     shutil.copytree(lived.settings.home, tmp_path / "var")
-    return Observed(Settings(home=tmp_path / "var"), lived.batches, lived.shared, lived.last)
+    return replace(lived, settings=Settings(home=tmp_path / "var"))

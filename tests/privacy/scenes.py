@@ -110,6 +110,8 @@ class Observed:
     """An artefact that it names and a decision names too."""
     last: str
     """The batch sealed yesterday."""
+    labels: str
+    """What turned out to be true, sealed with the second of the batches."""
 
 
 def observed(settings: Settings) -> Observed:
@@ -122,18 +124,23 @@ def observed(settings: Settings) -> Observed:
     named = [canonical.digest(str(number).encode()) for number in range(700)]
     named[0], named[1], named[400], named[401] = *batches, shared
     day = LONG_AGO + timedelta(days=1)
-    ledger.record_all([sealed(story.twin, batch, at=day + timedelta(hours=n)) for n, batch in enumerate(named)])
+    labels = artifacts.put(b"what turned out to be true")
+    ledger.record_all(
+        sealed(story.twin, batch, at=day + timedelta(hours=n), labels=labels if n == 1 else None)
+        for n, batch in enumerate(named)
+    )
     about = {"framework": "mine", "control": "1", "title": "a sample", "statement": "as seen"}
     attached = Event("document.attached", "root", about, {"document": shared}, time=utc(day + timedelta(days=60)))
     ledger.record(attached, signer=root())
     ledger.record(sealed(story.twin, last, at=TODAY - timedelta(days=1)))
     ledger.close()
-    return Observed(settings, batches, shared, last)
+    return Observed(settings, batches, shared, last, labels)
 
 
-def sealed(model: str, batch: str, *, at: datetime) -> Event:
-    data = {"model": "digits", "number": 1, "rows": 7}
-    return Event("batch.sealed", MONITOR, data, {"model": model, "batch": batch}, time=utc(at))
+def sealed(model: str, batch: str, *, at: datetime, labels: str | None = None) -> Event:
+    data = {"model": "digits", "number": 1, "rows": 7, "labels": int(labels is not None)}
+    refs = {"model": model, "batch": batch} | ({"labels": labels} if labels else {})
+    return Event("batch.sealed", MONITOR, data, refs, time=utc(at))
 
 
 def retain(settings: Settings, *, as_of: datetime = TODAY) -> list[retention.Dropped]:

@@ -11,6 +11,7 @@ from pruneguard.errors import InvalidInputError
 from pruneguard.ledger import merkle, notes, tiles
 from pruneguard.ledger.events import TELEMETRY
 from pruneguard.privacy import holds, retention
+from pruneguard.serving.segments import segments
 from pruneguard.settings import Settings
 from tests.privacy.scenes import (
     A_YEAR_AGO,
@@ -56,6 +57,20 @@ def test_artefacts_go_unless_something_that_stays_names_them(scene: Observed) ->
     assert stored(scene.settings, scene.batches) == [False, False, False]
     assert stored(scene.settings, (scene.shared, scene.last)) == [True, True]
     assert dropped.artifacts >= 3
+
+
+def test_labels_go_with_the_window_that_they_were_sealed_with(scene: Observed) -> None:
+    def listed() -> set[str]:
+        ledger = home.read_ledger(scene.settings)
+        found = {segment.digest for segment in segments(ledger)}
+        ledger.close()
+        return found
+
+    assert stored(scene.settings, (scene.labels,)) == [True]
+    assert {scene.labels, scene.last, *scene.batches} <= listed()
+    retain(scene.settings)
+    assert stored(scene.settings, (scene.labels,)) == [False]
+    assert listed() & {scene.labels, scene.last, *scene.batches} == {scene.last}
 
 
 def test_every_proof_and_checkpoint_from_before_still_holds(scene: Observed) -> None:

@@ -13,10 +13,11 @@ from pruneguard import canonical, releases
 from pruneguard.artifacts import Artifacts
 from pruneguard.ledger.events import Event
 from pruneguard.ledger.ledger import Ledger
-from pruneguard.policy import Policy
+from pruneguard.policy import Canary, Policy, Step
 from pruneguard.serving.gateway import Gateway
 from pruneguard.serving.observing import Answer
-from pruneguard.testing import memory_ledger, people, register
+from pruneguard.testing import lead, memory_ledger, people, register
+from pruneguard.verdict import Finding, Outcome, Verdict
 
 FEATURES = 4
 JSON_ROW = {"inputs": [{"name": "input", "datatype": "FP32", "shape": [1, FEATURES], "data": [1, 2, 3, 4]}]}
@@ -44,6 +45,8 @@ class Recorder:
     def __init__(self) -> None:
         self.answers: list[Answer] = []
         self.refusals: list[tuple[str, str]] = []
+        self.failures: list[tuple[str, int]] = []
+        self.missed = 0
 
     def answered(self, answer: Answer) -> None:
         self.answers.append(answer)
@@ -51,11 +54,18 @@ class Recorder:
     def refused(self, model: str, reason: str) -> None:
         self.refusals.append((model, reason))
 
+    def failed(self, model: str, version: int) -> None:
+        self.failures.append((model, version))
+
+    def lost(self, answers: int) -> None:
+        self.missed += answers
+
     def metrics(self) -> tuple[bytes, str]:
         return f"answers_total {len(self.answers)}\n".encode(), "text/plain; version=0.0.4"
 
 
-POLICY, ROWS = (canonical.digest(name) for name in (b"policy", b"rows"))
+POLICY = Policy("lenient", 1, "a test", (), canary=Canary(tuple(Step(share, 1) for share in (0.1, 0.2, 0.25, 0.5))))
+ROWS = canonical.digest(b"rows")
 
 
 class Scene:
@@ -65,10 +75,10 @@ class Scene:
         self.model = model
         self.artifacts = Artifacts(str(folder / "artifacts"))
         self.ledger = ledger or memory_ledger()
-        if ledger is None:
+        if not self.ledger.state().people:
             register(self.ledger)
-            about = Policy("lenient", 1, "a test", ()).terms
-            self._record("policy.adopted", "grace", {"policy": POLICY}, signed=True, **about)
+            self._record("policy.adopted", "grace", {"policy": POLICY.digest}, signed=True, **POLICY.terms)
+        self.artifacts.put(POLICY.encode())
         run = {"run": f"{model}-1", "model": model}
         self._record("run.started", "ada", {"manifest": ROWS}, signed=True, **run)
         self._record("data.admitted", "ada", {"data": ROWS, "evidence": ROWS}, **run)
@@ -83,12 +93,13 @@ class Scene:
             path = self.artifacts.local_path(digest)
             assert path is not None
             path.unlink()
-        refs = {"model": digest, "parent": digest, "data": ROWS, "policy": POLICY}
-        refs["verdict"] = canonical.digest(f"verdict {self.model} {number}".encode())
+        refs = {"model": digest, "parent": digest, "data": ROWS, "policy": POLICY.digest}
+        passed = Finding("any", "at_most", Outcome.PASSED, f"{number}", "<= 1000", "", "")
+        verdict = Verdict(POLICY.digest, digest, digest, ROWS, (), (passed,))
+        refs["verdict"] = self.artifacts.put(verdict.encode())
         run = {"run": f"{self.model}-1", "model": self.model}
         self._record("model.trained", "ada", {"model": digest, "data": ROWS}, **run)
-        told: dict[str, Any] = {"split": "release", "passed": True, "rules": 1, "objections": {}}
-        self._record("verdict.given", "ada", {**refs, "evidence": []}, **run, **told)
+        self._record("verdict.given", "ada", {**refs, "evidence": []}, **run, split="release", **verdict.outline)
         about = {"model": self.model, "number": number}
         refs = {"model": digest, "verdict": refs["verdict"]}
         self._record("release.proposed", "ada", refs, signed=True, **about)
@@ -97,7 +108,7 @@ class Scene:
         return number
 
     def shift(self, number: int, share: float) -> None:
-        releases.shift(self.ledger, model=self.model, number=number, share=share)
+        lead(self.ledger, model=self.model, number=number, share=share)
 
     def roll_back(self) -> None:
         otto = people()["otto"]

@@ -5,8 +5,9 @@ import pytest
 from pruneguard.errors import UnavailableError
 from pruneguard.serving import follower
 from pruneguard.serving.follower import Follower
+from pruneguard.serving.gateway import Gateway
 from pruneguard.serving.observing import Reason
-from tests.serving.scene import Recorder, Scene, gateway, infer, mark
+from tests.serving.scene import Recorder, Scene, call, gateway, infer, mark
 
 SOON = 20.0
 """Far more than it takes: a test that fails is slow, one that passes is not."""
@@ -42,6 +43,11 @@ class Flaky:
         self.read_again.set()
         return self.ledger.state()
 
+    def wait_for_growth(self, size, timeout_s):
+        if self.down:
+            raise UnavailableError("the ledger does not answer; start its database")
+        return self.ledger.wait_for_growth(size, timeout_s)
+
     def close(self):
         self.closed += 1
 
@@ -75,16 +81,44 @@ def test_while_the_ledger_is_away_the_last_versions_answer_and_it_is_told_once(s
     with Follower(flaky.open, made, interval_s=0.001) as following:
         assert following.wait_for(scene.ledger.size, timeout_s=SOON)
         assert following.failure is None
+        assert not following.cut_off
         flaky.down = True
         assert observer.heard.wait(SOON)
+        assert following.cut_off
+        before = following.proved_age_s
         assert mark(infer(made)) == 1
         scene.release()
+        assert following.proved_age_s > before
         flaky.down = False
         assert following.wait_for(scene.ledger.size, timeout_s=SOON)
         assert following.failure is None
         assert mark(infer(made)) == 2
     assert observer.refusals == [("", Reason.LEDGER_UNREACHABLE)]
     assert flaky.opened == flaky.closed  # every hold was let go, also the ones that failed
+
+
+def test_a_gateway_that_starts_cut_off_has_proved_nothing_and_serves_nothing(scene):
+    observer, flaky = Told(), Flaky(scene.ledger.reopen())
+    flaky.down = True
+    made = Gateway(scene.artifacts, observer, threads=1, request_bytes_max=100_000)
+    with Follower(flaky.open, made, interval_s=0.001) as following:
+        assert observer.heard.wait(SOON)
+        assert following.cut_off
+        assert call(made, "GET", "/v2/health/ready").status_code == 503
+        assert infer(made).status_code in (404, 503)
+
+
+def test_a_version_that_is_not_admitted_answers_nothing_and_the_one_before_goes_on(scene):
+    """Its verdict is gone from the store, though its file is there."""
+    observer = Told()
+    made = gateway(scene, observer)
+    number = scene.release(share=0.0)
+    verdict = scene.ledger.state().models["digits"].releases[number].verdict
+    scene.artifacts.remove(verdict)
+    scene.shift(number, 1.0)
+    assert not made.follow(scene.ledger.state())
+    assert mark(infer(made)) == 1
+    assert observer.refusals == [("digits", Reason.NOT_ADMITTED)]
 
 
 def test_a_ledger_that_cannot_be_opened_is_tried_again(scene):

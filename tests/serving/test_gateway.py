@@ -1,10 +1,13 @@
+import gc
 import gzip
 import json
+import weakref
 from collections import Counter
 
 import numpy as np
 import pytest
 
+from pruneguard.serving.bodies import reply
 from pruneguard.serving.observing import Reason
 from tests.serving.scene import JSON_ROW, Recorder, Scene, call, error, gateway, infer, infer_all, mark, row
 
@@ -131,7 +134,8 @@ def test_a_rollback_takes_effect_before_the_next_fallback_is_read(scene):
     scene.artifacts.get = get_and_ask
     scene.roll_back()
     made.follow(scene.ledger.state())
-    assert read == [2]  # only release 1, the new fallback, was read; release 2 answered by then
+    assert read  # release 1, the new fallback, with what it rests on
+    assert set(read) == {2}  # answered by then
 
 
 def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering_and_is_told(scene):
@@ -175,7 +179,7 @@ def test_a_network_that_answers_nonsense_is_not_served(scene):
     scene.release(mark=float("nan"))
     assert made.follow(scene.ledger.state()) is False
     assert mark(infer(made)) == 1
-    assert "expected 3 finite logits" in call(made, "POST", "/v2/repository/index").text
+    assert "expected 3 logits, finite" in call(made, "POST", "/v2/repository/index").text
 
 
 def test_a_fallback_that_cannot_be_loaded_does_not_hold_up_a_release(scene):
@@ -251,3 +255,54 @@ def test_metrics_are_the_observers_own(scene):
     response = call(made, "GET", "/metrics")
     assert response.text == "answers_total 1\n"
     assert response.headers["content-type"] == "text/plain; version=0.0.4"
+
+
+def test_a_version_that_left_the_table_is_let_go(scene):
+    scene.release()
+    made = gateway(scene)
+    session = weakref.ref(made.table["digits"].versions[1].session)
+    assert mark(infer(made)) == 1
+    for _ in range(2):  # the first becomes the fallback, and then leaves
+        scene.release()
+        made.follow(scene.ledger.state())
+    gc.collect()
+    assert session() is None
+
+
+def test_what_a_version_took_and_could_not_answer_is_told_as_its_failure(scene):
+    scene.release()
+    observer = Recorder()
+    made = gateway(scene, observer)
+    assert error(infer(made, row([3e38] * 4)), 400)
+    assert observer.failures == [("digits", 1)]
+    assert error(infer(made, row([1, 2])), 400)
+    assert observer.failures == [("digits", 1)]
+
+
+def test_a_gateway_that_drains_says_that_it_is_not_ready_and_answers(scene):
+    scene.release()
+    made = gateway(scene)
+    made.drain()
+    assert "is stopping" in error(call(made, "GET", "/v2/health/ready"), 503)
+    assert call(made, "GET", "/v2/health/live").status_code == 200
+    assert mark(infer(made)) == 1
+
+
+def test_a_path_of_nobody_goes_to_the_relay_and_the_gateways_own_do_not(scene):
+    scene.release()
+    seen = []
+
+    async def relay(scope, receive, send):
+        seen.append(scope["path"])
+        await reply(send, 200, b"", {})
+
+    made = gateway(scene, relay=relay)
+    for method, path in (
+        ("GET", "/v2/health/live"), ("GET", "/v2"), ("GET", "/v2/models/digits"), ("POST", "/v2/repository/index"),
+    ):  # fmt: skip
+        assert call(made, method, path).status_code == 200
+    assert mark(infer(made)) == 1
+    assert seen == []
+    for path in ("/metrics", "/v2/models/digits/labels", "/operations/alerts"):
+        call(made, "GET", path)
+    assert seen == ["/metrics", "/v2/models/digits/labels", "/operations/alerts"]

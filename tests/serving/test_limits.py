@@ -12,9 +12,9 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from pruneguard.evaluation.sessions import Session
-from pruneguard.serving.gateway import OFFLOAD_SECONDS, Gateway
+from pruneguard.serving.batching import OFFLOAD_SECONDS
+from pruneguard.serving.gateway import Gateway
 from pruneguard.serving.observing import Reason
-from pruneguard.serving.table import WARM_UPS
 from tests.serving.scene import JSON_ROW, Recorder, Scene, call, error, gateway, infer, mark, row
 
 
@@ -73,12 +73,11 @@ def test_more_requests_than_the_limit_are_told_when_to_come_back(scene):
 class Held(Session):
     """A network that is slow while it warms up, and then holds its answer until it is let go."""
 
-    warm_ups = WARM_UPS
+    serving = False
     asked, let_go = threading.Event(), threading.Event()
 
     def logits(self, x, *, batch=256):
-        if self.warm_ups:
-            self.warm_ups -= 1
+        if not self.serving:
             time.sleep(2 * OFFLOAD_SECONDS)
         else:
             self.asked.set()
@@ -90,6 +89,7 @@ def test_a_slow_model_holds_up_nobody_else(scene, monkeypatch):
     monkeypatch.setattr("pruneguard.serving.table.Session", Held)
     scene.release()
     made = gateway(scene)
+    monkeypatch.setattr(Held, "serving", True)
 
     async def both():
         transport = httpx.ASGITransport(made.app)
@@ -106,7 +106,7 @@ def test_a_slow_model_holds_up_nobody_else(scene, monkeypatch):
 
 
 def test_a_client_that_stalls_does_not_keep_its_place(scene, monkeypatch):
-    monkeypatch.setattr("pruneguard.serving.gateway.BODY_SECONDS_MAX", 0.01)
+    monkeypatch.setattr("pruneguard.serving.bodies.BODY_SECONDS_MAX", 0.01)
     scene.release()
 
     async def stalling():

@@ -1,7 +1,9 @@
 import pytest
 
-from pruneguard.serving.routing import Route, Target, describe, routes, takes_canary
-from tests.serving.scene import Scene
+from pruneguard import releases
+from pruneguard.serving.routing import Route, Target, describe, routes, takes_canary, takes_copy
+from pruneguard.testing import people
+from tests.serving.scene import Scene, call, error, gateway, infer, mark
 
 
 def numbers(scene):
@@ -70,3 +72,67 @@ def test_every_canary_draws_its_own_keys():
 def test_a_route_says_what_can_be_asked_for():
     route = Route(Target(2, "b"), Target(3, "c"), 0.125, Target(1, "a"))
     assert describe(route) == {2: "live", 3: "canary 12.5 %", 1: "fallback"}
+
+
+def divert(scene, **how):
+    otto = people()["otto"]
+    releases.divert(scene.ledger, model="digits", reason="it is wrong", actor="otto", signer=otto, **how)
+
+
+def test_diverted_traffic_goes_to_one_version_and_nobody_can_ask_for_another(tmp_path):
+    scene = Scene(tmp_path)
+    scene.release()
+    scene.release()
+    scene.release(share=0.25)
+    divert(scene, to=1)
+    route = routes(scene.ledger.state())["digits"]
+    assert numbers(scene) == (1, None, None)
+    assert describe(route) == {1: "diverted by otto: it is wrong"}
+    made = gateway(scene)
+    assert mark(infer(made)) == 1
+    assert "is not served" in error(infer(made, version=2), 404)
+    releases.restore(scene.ledger, model="digits", reason="mended", actor="otto", signer=people()["otto"])
+    assert numbers(scene) == (2, 3, 1)
+
+
+def test_a_killed_model_answers_nothing_and_says_why(tmp_path):
+    scene = Scene(tmp_path)
+    scene.release()
+    scene.release()
+    made = gateway(scene)
+    divert(scene, nothing=True)
+    made.follow(scene.ledger.state())
+    assert "nothing is live" in error(infer(made), 503)
+    assert "diverted by otto: it is wrong" in error(infer(made), 503)
+    assert error(infer(made, version=1), 404)
+    assert call(made, "GET", "/v2/health/ready").status_code == 503
+
+
+def test_what_traffic_was_taken_away_from_does_not_answer_because_its_stand_in_is_gone(tmp_path):
+    scene = Scene(tmp_path)
+    scene.release()
+    scene.release()
+    scene.release()
+    scene.path(1).unlink()
+    made = gateway(scene)
+    divert(scene, to=1)
+    assert not made.follow(scene.ledger.state())
+    assert "diverted by otto" in error(infer(made), 503)
+
+
+def test_without_a_choice_traffic_goes_to_the_release_of_the_twin_or_to_what_was_live_before(tmp_path):
+    scene = Scene(tmp_path)
+    for _ in range(3):
+        scene.release()
+    model = scene.ledger.state().models["digits"]
+    assert releases.stand_in(model).number == 2
+    model.releases[3].twin = model.releases[1].digest
+    assert releases.stand_in(model).number == 1
+
+
+def test_a_shadow_draws_its_own_requests():
+    keys = [f"key {i}" for i in range(2_000)]
+    copied = {k for k in keys if takes_copy(k, model="m", number=3, share=0.1)}
+    canary = {k for k in keys if takes_canary(k, model="m", number=3, share=0.1)}
+    assert 150 < len(copied) < 250
+    assert len(copied & canary) < 0.3 * len(copied)

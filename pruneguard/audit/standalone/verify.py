@@ -572,7 +572,7 @@ key.revoked         | | actor:name reason:text
 role.granted        | | actor:name roles:roles
 role.revoked        | | actor:name roles:roles reason:text
 policy.adopted      | policy | name:name version:number approvals_min:number server_attested:flag waivers:flag \
-                      on_decay:action on_lapse:action
+                      on_decay:action on_lapse:action steps:steps
 run.started         | manifest | run:name model:name
 run.finished        | | run:name model:name outcome:text
 data.admitted       | data evidence | run:name model:name
@@ -582,11 +582,17 @@ attempt.failed      | | run:name model:name recipe:object reason:words too_mild:
 verdict.given       | model parent data policy verdict evidence* | run:name model:name split:split passed:flag \
                       rules:count objections:objections
 gates.self_tested   | policy report | run:name model:name refused:count of:number
+gates.drilled       | policy report | refused:count of:number clean_passed:count clean_of:number
 waiver.granted      | model verdict | model:name rule:text reason:text control:text expires:time \
                       before:score after:score
 release.proposed    | model verdict | model:name number:number
 release.approved    | model | model:name number:number reason:text assurance:level?
-traffic.shifted     | model | model:name number:number share:share assurance:level?
+traffic.shifted     | model | model:name number:number share:share requests:count? assurance:level?
+traffic.copied      | model | model:name number:number share:share? assurance:level?
+traffic.diverted    | | model:name to:number? reason:text assurance:level?
+traffic.restored    | | model:name reason:text assurance:level?
+release.held        | model | model:name number:number reason:text assurance:level?
+release.resumed     | model | model:name number:number reason:text assurance:level?
 release.rolled_back | model | model:name number:number to:number reason:text alarm:identifier? assurance:level?
 batch.sealed        | model batch | model:name number:number rows:count
 drift.reported      | model report | model:name number:number drifted:count
@@ -597,14 +603,23 @@ hold.lifted         | | hold:name reason:text
 retention.applied   | | class:class before:time entries:ranges reason:text
 subject.described   | | person:name commitments:commitments
 subject.erased      | | commitments:commitments basis:text
+token.issued        | secret | token:name holder:name acts:acts models:models per_second:number expires:time reason:text
+token.revoked       | | token:name reason:text
+access.denied       | calls | since:time until:time reasons:counts
 """
 SHAPES = {kind: (refs.split(), data.split()) for kind, refs, data in
           ([part.strip() for part in line.split("|")] for line in CATALOGUE.strip().splitlines())}  # fmt: skip
 
-CLICKS = {"release.approved", "traffic.shifted", "release.rolled_back"}  # may come unsigned, and then say so
+CLICKS = {"release.approved", "release.rolled_back", "release.held", "release.resumed", "traffic.shifted",
+          "traffic.copied", "traffic.diverted", "traffic.restored"}  # may come unsigned, and then say so  # fmt: skip
 UNSIGNED = {"ledger.opened", "run.finished", "data.admitted", "model.trained", "model.pruned", "attempt.failed",
-            "verdict.given", "gates.self_tested", "batch.sealed", "drift.reported", "alarm.raised"}  # fmt: skip
-TELEMETRY = {"batch.sealed": 1_000, "drift.reported": 100}  # and of how many the causation ids are remembered
+            "verdict.given", "gates.self_tested", "batch.sealed", "drift.reported", "alarm.raised",
+            "access.denied"}  # fmt: skip
+TELEMETRY = {
+    "batch.sealed": 1_000,
+    "drift.reported": 100,
+    "access.denied": 100,
+}  # and of how many the causation ids are remembered
 
 
 def is_words(value: Any) -> bool:
@@ -668,6 +683,22 @@ def is_objections(value: Any) -> bool:
     return isinstance(value, dict) and all(is_text(rule) and value[rule] in outcomes for rule in value)
 
 
+def is_counts(value: Any) -> bool:
+    return isinstance(value, dict) and bool(value) and all(is_text(k) and is_whole(value[k], 1) for k in value)
+
+
+def is_steps(value: Any) -> bool:
+    """Shares below 1 that grow, each with the requests and seconds that it is kept for."""
+    names = {"share", "requests_min", "seconds_min"}
+    if not isinstance(value, list) or not value or not all(isinstance(s, dict) and s.keys() == names for s in value):
+        return False
+    if not all(is_whole(step["requests_min"], 1) and is_whole(step["seconds_min"], 0) for step in value):
+        return False
+    shares = [step["share"] for step in value]
+    is_part = matches(r"0\.[0-9]{0,11}[1-9]")
+    return all(map(is_part, shares)) and all(float(before) < float(after) for before, after in pairwise(shares))
+
+
 is_digest = matches("sha256:[0-9a-f]{64}")
 is_name = matches("[a-z0-9][a-z0-9._-]{0,63}")
 is_identifier = matches("[0-9a-f]{8}(-[0-9a-f]{4}){3}-[0-9a-f]{12}")
@@ -687,8 +718,12 @@ KINDS = {
     "signature": lambda value: is_encoded(value, 64),
     "roles": list_of(one_of(*ROLES)),
     "objections": is_objections,
+    "steps": is_steps,
     "ranges": is_ranges,
     "commitments": list_of(matches("[0-9a-f]{64}")),
+    "acts": list_of(one_of("infer", "labels", "operate", "metrics")),
+    "models": lambda value: value == ["*"] or list_of(is_name)(value),
+    "counts": is_counts,
     "scope": lambda value: (
         one_of("all", "telemetry", "decisions")(value) or (matches("subject:.*")(value) and is_name(value[8:]))
     ),
@@ -756,7 +791,13 @@ class Fold(SimpleNamespace):
         *("keys", "person", "roles"),  # by actor; a revoked key is None
         *("terms", "in_force", "adopted_by"),  # of policies: by digest, by name, by digest
         *("runs", "makers", "verdicts", "waivers", "releases", "alarms"),  # releases: by model, then number
-        *("holds", "subject_of", "remembered"),  # remembered: causation ids of the newest telemetry
+        *(
+            "diverted",
+            "holds",
+            "subject_of",
+            "tokens",
+            "remembered",
+        ),  # tokens: holder, and whether it ended; remembered: causation ids of the newest telemetry
     )
     SETS = (
         *("keys_ever", "signed_ids", "causations", "ever_in_force", "alarmed_waivers", "erased", "served"),
@@ -798,7 +839,7 @@ class Fold(SimpleNamespace):
             self.causations.add(entry.causation)
         if entry.type in TELEMETRY:
             self.telemetry.add(self.size)
-            newest = self.remembered.setdefault((entry.type, entry.data["model"]), deque())
+            newest = self.remembered.setdefault((entry.type, entry.data.get("model")), deque())
             newest.append((self.size, entry.causation))
             if len(newest) > TELEMETRY[entry.type]:
                 self.causations.discard(newest.popleft()[1])
@@ -895,7 +936,8 @@ class Fold(SimpleNamespace):
             yield from self._may(entry.actor, "admin")
         yield self.keys.get(actor) is None and f"{actor!r} has no key"
         yield from self._not_last_admin(actor)
-        yield lambda: (self.keys.update({actor: None}), self.roles.update({actor: set()}))
+        held = {name: (actor, True) for name, (holder, _) in self.tokens.items() if holder == actor}
+        yield lambda: (self.keys.update({actor: None}), self.roles.update({actor: set()}), self.tokens.update(held))
 
     def _role_granted(self, entry: Entry, data: Fields, refs: Fields) -> Found:
         actor, roles = data["actor"], set(data["roles"])
@@ -918,8 +960,7 @@ class Fold(SimpleNamespace):
     def _policy_adopted(self, entry: Entry, data: Fields, refs: Fields) -> Found:
         name, policy, person = data["name"], refs["policy"], self.person.get(entry.actor)
         yield from self._may(entry.actor, "approver")
-        fields = ("name", "version", "approvals_min", "server_attested", "waivers", "on_decay", "on_lapse")
-        terms = SimpleNamespace(digest=policy, **{field: data[field] for field in fields})
+        terms = SimpleNamespace(digest=policy, **{field: data[field] for field in TERMS})
         yield self.terms.get(policy, terms) != terms and "this policy was adopted with other terms"
         current = self.terms.get(self.in_force.get(name))
         if current is not None and current.digest != policy:
@@ -1005,6 +1046,12 @@ class Fold(SimpleNamespace):
         yield from self._was_in_force(refs["policy"])
         yield data["refused"] > data["of"] and "refused more than there were"
 
+    def _gates_drilled(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        yield from self._may(entry.actor, "engineer")
+        yield from self._was_in_force(refs["policy"])
+        yield data["refused"] > data["of"] and "refused more than there were"
+        yield data["clean_passed"] > data["clean_of"] and "passed more than there were"
+
     def _makers_behind(self, verdict: SimpleNamespace) -> set[str | None]:
         parts = (self.makers.get(one, set()) for one in (verdict.candidate, verdict.twin, verdict.data))
         return set().union(self.runs[verdict.run].makers, *parts)
@@ -1073,6 +1120,7 @@ class Fold(SimpleNamespace):
             )
         asked = {"needed": max(p.approvals_min for p in binding), "clicks": all(p.server_attested for p in binding)}
         release.__dict__.update(rests_on, **asked, approvals=[], status="proposed", share="0", live_at=None)
+        release.__dict__.update(since="", held=False, shadow=False)
         yield lambda: self.releases[data["model"]].update({data["number"]: release})
 
     def _left_behind(self, model: str, name: str) -> list[SimpleNamespace]:
@@ -1110,7 +1158,12 @@ class Fold(SimpleNamespace):
         if (release := self._release(data, refs)) is None:
             yield "no such release"
             return
-        yield release.status not in ("approved", "canary") and f"release {release.number} is {release.status}"
+        if release.status not in ("approved", "canary"):
+            yield f"release {release.number} is {release.status}"
+        else:
+            yield from self._next_step(entry, release)
+        yield release.held and "it is held"
+        yield data["model"] in self.diverted and "the model's traffic is diverted"
         if any(r.status == "canary" and r is not release for r in self.releases[data["model"]].values()):
             yield "another release is in canary"
         yield self._lapsed(release.digest, release.waived) and "a waiver has lapsed"
@@ -1119,13 +1172,29 @@ class Fold(SimpleNamespace):
 
         def change() -> None:
             self.served.add((data["model"], data["number"]))
-            release.status, release.share = "canary", data["share"]
+            release.status, release.share, release.since, release.shadow = "canary", data["share"], self.now, False
             if data["share"] == "1":
                 self._retire(self._live(data["model"]))
                 release.status, release.live_at = "live", self.size
             self._note(data["model"])
 
         yield change
+
+    def _next_step(self, entry: Entry, release: SimpleNamespace) -> Found:
+        steps, has, share = self.terms[release.policy].steps, float(release.share), float(entry.data["share"])
+        shares = [float(step["share"]) for step in steps]
+        allowed = {one for one in shares if one < has} | {min([one for one in shares if one > has], default=1)}
+        if self._live(release.model) is None:
+            allowed.add(1)
+        yield share not in allowed and f"its policy has no step from {has:g} to {share:g}"
+        if 0 < has < share:
+            step = steps[shares.index(has)]
+            if (moment(self.now) - moment(release.since)).total_seconds() < step["seconds_min"]:
+                yield f"it has not stood at {has:g} for {step['seconds_min']} s"
+            if entry.actor == MONITOR:
+                counted = "comparison" in entry.refs and entry.data.get("requests") is not None
+                yield not counted and "nothing was compared"
+                yield counted and entry.data["requests"] < step["requests_min"] and "it has not answered enough"
 
     def _live(self, model: str) -> SimpleNamespace | None:
         return next((r for r in self.releases[model].values() if r.status == "live"), None)
@@ -1136,6 +1205,8 @@ class Fold(SimpleNamespace):
 
     def _note(self, model: str) -> None:
         answering = [(r.number, r.share) for r in self.releases[model].values() if r.status in ("live", "canary")]
+        if model in self.diverted:
+            answering = [] if self.diverted[model] is None else [(self.diverted[model], "1")]
         self.history.append((self.now, self.size, model, answering))
 
     def _release_rolled_back(self, entry: Entry, data: Fields, refs: Fields) -> Found:
@@ -1147,6 +1218,8 @@ class Fold(SimpleNamespace):
             alarm = self.alarms.get(data.get("alarm"))
             if alarm is None or alarm[:2] != (data["model"], data["number"]):
                 yield "no alarm about this release"
+            elif alarm[2] == "canary":
+                yield release.status != "canary" and "it was compared as a canary, and is none"
             elif (terms.on_lapse if alarm[2] == "waiver" else terms.on_decay) != "roll back":
                 yield "the policy does not let the service roll back for this"
         else:
@@ -1162,10 +1235,88 @@ class Fold(SimpleNamespace):
 
         def change() -> None:
             self._retire(release, "rolled back")
+            release.held = False
+            if target is not None and self.diverted.get(data["model"]) == release.number:
+                self.diverted[data["model"]] = target.number
             if target is not None and target.status != "live":
                 target.status, target.share, target.live_at = "live", "1", self.size
                 self.alarmed_waivers -= {self.waivers[target.digest, rule].id for rule in target.waived}
             self._note(data["model"])
+
+        yield change
+
+    def _release_held(self, entry: Entry, data: Fields, refs: Fields, *, hold: bool = True) -> Found:
+        yield from self._may(entry.actor, "operator")
+        if (release := self._release(data, refs)) is None:
+            yield "no such release"
+            return
+        yield entry.envelope is None and not release.clicks and "a policy that binds it asks for a signature"
+        yield hold and release.status not in ("approved", "canary") and f"release {release.number} is {release.status}"
+        yield release.held == hold and f"it is {'' if hold else 'not '}held"
+        yield lambda: setattr(release, "held", hold)
+
+    def _release_resumed(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        yield from self._release_held(entry, data, refs, hold=False)
+
+    def _taken_away(self, entry: Entry, data: Fields) -> Found:
+        yield from self._may(entry.actor, "operator")
+        answers = [r for r in self.releases.get(data["model"], {}).values() if r.status in ("live", "canary")]
+        if not answers:
+            yield "none of its releases takes traffic"
+        else:
+            bound = self._live(data["model"]) or answers[0]
+            yield entry.envelope is None and not bound.clicks and "a policy that binds it asks for a signature"
+
+    def _traffic_diverted(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        model, to = data["model"], data.get("to")
+        yield from self._taken_away(entry, data)
+        yield model in self.diverted and self.diverted[model] == to and "it is diverted so already"
+        if to is None:
+            yield "model" in refs and "it names a digest and no release"
+        else:
+            release = self.releases.get(model, {}).get(to)
+            if release is None or release.digest != refs.get("model"):
+                yield "no such release to divert to"
+            elif release.live_at is None or release.status not in ("live", "retired"):
+                yield f"release {to} is {release.status}"
+            else:
+                yield self._lapsed(release.digest, release.waived) and "a waiver has lapsed"
+        yield lambda: self._divert(model, to)
+
+    def _traffic_restored(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        yield from self._taken_away(entry, data)
+        yield data["model"] not in self.diverted and "it is not diverted"
+        yield lambda: self._restore(data["model"])
+
+    def _divert(self, model: str, to: Any) -> None:
+        self.diverted[model] = to
+        self._note(model)
+
+    def _restore(self, model: str) -> None:
+        del self.diverted[model]
+        self._note(model)
+
+    def _traffic_copied(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        if entry.actor != MONITOR:
+            yield from self._may(entry.actor, "operator")
+        if (release := self._release(data, refs)) is None:
+            yield "no such release"
+            return
+        begins = data.get("share") is not None
+        if entry.actor != MONITOR and entry.envelope is None and not release.clicks:
+            yield "a policy that binds it asks for a signature"
+        if begins:
+            yield release.status != "approved" and f"release {release.number} is {release.status}"
+            yield self._live(data["model"]) is None and "nothing is live"
+            others = (r for r in self.releases[data["model"]].values() if r is not release)
+            yield any(r.shadow for r in others) and "another answers copies"
+            yield self._lapsed(release.digest, release.waived) and "a waiver has lapsed"
+        else:
+            yield not release.shadow and "it answers no copies"
+
+        def change() -> None:
+            release.shadow = begins
+            self.served.add((data["model"], data["number"]))
 
         yield change
 
@@ -1181,6 +1332,10 @@ class Fold(SimpleNamespace):
         yield from self._observed(entry, data, refs)
         waiver, release = data.get("waiver"), self._release(data, refs)
         yield entry.id in self.alarms and "an alarm has this id already"
+        if (data["detector"] == "canary") != ("comparison" in refs):
+            yield "an alarm of the detector canary, and no other, names a comparison"
+        elif data["detector"] == "canary" and release is not None:
+            yield release.status != "canary" and f"release {release.number} is {release.status}"
         if (waiver is not None) != (data["detector"] == "waiver"):
             yield "an alarm of the detector waiver, and no other, names a waiver"
         elif waiver is not None and release is not None:
@@ -1246,6 +1401,29 @@ class Fold(SimpleNamespace):
         yield (subjects | {"all"}) & set(self.holds.values()) and "a hold stands"
         yield lambda: self.erased.update(lost)
 
+    # access
+
+    def _token_issued(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        holder = data["holder"]
+        yield from self._another_admin(entry, self.person.get(holder))
+        yield self.keys.get(holder) is None and f"{holder!r} has no key"
+        yield "operate" in data["acts"] and "operator" not in self.roles.get(holder, ()) and "more than its holder may"
+        yield data["token"] in self.tokens and "a token had this name before"
+        left = moment(data["expires"]) - moment(self.now)
+        yield not timedelta(0) < left <= timedelta(days=366) and "it expires too late, or has"
+        yield lambda: self.tokens.update({data["token"]: (holder, False)})
+
+    def _token_revoked(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        holder, ended = self.tokens.get(data["token"], (None, True))
+        yield ended and "no such token counts"
+        if holder != entry.actor:
+            yield from self._may(entry.actor, "admin")
+        yield lambda: self.tokens.update({data["token"]: (holder, True)})
+
+    def _access_denied(self, entry: Entry, data: Fields, refs: Fields) -> Found:
+        yield entry.actor != MONITOR and f"{entry.actor!r} is not the monitor"
+        yield data["until"] < data["since"] and "it ends before it begins"
+
 
 def _look(name: str) -> str:
     """What a hasty reader sees of a name."""
@@ -1267,8 +1445,10 @@ KNOWN = re.compile(  # what else may lie in a bundle: made from the log by progr
     r"|data/[0-9a-f]{64}/croissant\.json|compliance/[a-z0-9-]+/[a-z-]+\.(csv|html|json)"
 )
 DECISIONS = {"verdict.given", "waiver.granted", "release.proposed", "release.approved", "traffic.shifted",
-             "release.rolled_back", "alarm.raised"}  # fmt: skip
-DOCUMENT_REFS = ("policy", "verdict", "evidence", "expectations", "lineage", "report", "manifest", "document")
+             "release.rolled_back", "release.held", "release.resumed", "traffic.copied", "traffic.diverted",
+             "traffic.restored", "alarm.raised"}  # fmt: skip
+DOCUMENT_REFS = ("policy", "verdict", "evidence", "expectations", "lineage", "report", "manifest", "document",
+                 "comparison")  # fmt: skip
 MANIFEST_TYPES: Fields = {
     **dict.fromkeys(("kind", "model", "origin", "root"), str),
     **dict.fromkeys(("start", "end"), (str, type(None))),
@@ -1368,7 +1548,7 @@ class Story(SimpleNamespace):
 
     def __init__(self, bundle: Bundle) -> None:
         super().__init__(fold=Fold(), unsigned=[], forbidden=[], unserved=[], told=[], selected=bundle.manifest)
-        self.decisions, self.named, self.asked, self.batches = ({} for _ in range(4))  # type: ignore[var-annotated]
+        self.decisions, self.named, self.asked, self.batches, self.drills = ({} for _ in range(5))  # type: ignore[var-annotated]
         for first, entries in bundle.entries():
             for index, raw in enumerate(entries, first):
                 try:
@@ -1382,6 +1562,10 @@ class Story(SimpleNamespace):
                     self.batches.clear()
                 elif not unsigned and not forbidden:
                     self._look(index, entry)
+        used = {entry.refs["policy"] for _, entry in self.told if entry.type == "verdict.given"}
+        for index, entry in [drill for policy, drill in self.drills.items() if policy in used]:
+            self.told.append((index, entry))
+            self.asked.setdefault(entry.refs["report"], index)
 
     def _look(self, index: int, entry: Entry) -> None:
         model, data, chosen = entry.data.get("model"), entry.data, self.selected
@@ -1408,6 +1592,8 @@ class Story(SimpleNamespace):
                     self.asked.setdefault(one, index)
         if entry.type == "policy.adopted" or (within and entry.type == "verdict.given"):
             self.told.append((index, entry))
+        if entry.type == "gates.drilled" and not late:
+            self.drills[entry.refs["policy"]] = (index, entry)
 
 
 def listed(bundle: Bundle) -> Faults:
@@ -1541,25 +1727,29 @@ def lawful(bundle: Bundle) -> Faults:
 
 
 def as_written(bundle: Bundle) -> Faults:
-    """A policy's terms are in its document, and a verdict's outcome is its document's. Whether that outcome follows
-    from the evidence, this program does not decide."""
+    """A policy's terms are in its document, the outcome of a verdict or of a drill is its document's. Whether that
+    outcome follows from the evidence, this program does not decide."""
     used = {entry.refs["policy"] for _, entry in bundle.story.told if entry.type == "verdict.given"}
     for index, entry in bundle.story.told:
-        name = "verdict" if entry.type == "verdict.given" else "policy"
-        said = verdict_said(entry) if name == "verdict" else [entry.data[term] for term in TERMS]
+        name, said, read = WRITTEN[entry.type]
         path = document_path(entry.refs[name])
         if entry.refs["policy"] in used:
             if path not in bundle.members:
                 yield f"{bundle.entry_place(index)}; {path}", "cannot be compared: this file is missing"
             elif document_path(found := digest(bundle.read(path))) != path:
                 yield f"{bundle.entry_place(index)}; {bundle.place(path)}", f"cannot be compared: its digest is {found}"
-            elif bundle.parsed(path, verdict_outline if name == "verdict" else policy_terms) != said:
+            elif bundle.parsed(path, read) != said(entry):
                 yield bundle.entry_place(index), f"its {name} document says something else"
 
 
 def policy_terms(content: bytes) -> list[Any]:
     policy = parse_json(content)
     return [policy[name] for name in TERMS]
+
+
+def drill_outline(content: bytes) -> list[Any]:
+    report = parse_json(content)
+    return [report["policy"], *(report[name] for name in COUNTS)]
 
 
 def verdict_outline(content: bytes) -> Any:
@@ -1570,12 +1760,24 @@ def verdict_outline(content: bytes) -> Any:
 
 
 VERDICT_FIELDS = ("policy", "candidate", "twin", "data")
-TERMS = ("name", "version", "approvals_min", "server_attested", "waivers", "on_decay", "on_lapse")
+TERMS = ("name", "version", "approvals_min", "server_attested", "waivers", "on_decay", "on_lapse", "steps")
+COUNTS = ("refused", "of", "clean_passed", "clean_of")
 
 
 def verdict_said(entry: Entry) -> Any:
     named = [entry.refs[name] for name in ("policy", "model", "parent", "data")]
     return named, sorted(entry.refs["evidence"]), entry.data["rules"], entry.data["objections"]
+
+
+WRITTEN: dict[str, tuple[str, Callable[[Entry], Any], Callable[[bytes], Any]]] = {
+    "verdict.given": ("verdict", verdict_said, verdict_outline),
+    "policy.adopted": ("policy", lambda entry: [entry.data[term] for term in TERMS], policy_terms),
+    "gates.drilled": (
+        "report",
+        lambda entry: [entry.refs["policy"], *(entry.data[name] for name in COUNTS)],
+        drill_outline,
+    ),
+}
 
 
 def document_path(name: str) -> str:
@@ -1735,15 +1937,15 @@ STEPS = (
     ("tree", "each proof shows its entry in the tree", proven),
     ("anchoring", "the log is anchored as far as it says", None),
     ("semantics", "no entry breaks a rule", lawful),
-    ("semantics", "policies and verdicts are as they are written", as_written),
+    ("semantics", "policies, verdicts and drills are as they are written", as_written),
     ("artefacts", "documents are those that the events name", documented),
     ("completeness", "every decision has its proof, every document is there", complete),
     ("completeness", "bodies are absent only by retention", bodies_dropped),
     ("completeness", "what answered had been given traffic", trafficked),
 )
 UNCHECKED = (
-    "whether each verdict follows from its evidence, and whether cards, tables and attestations say what the log leads "
-    "to: `pruneguard audit verify` decides and makes them again",
+    "whether each verdict follows from its evidence, each step of a canary from what was counted, and whether cards, "
+    "tables and attestations say what the log leads to: `pruneguard audit verify` decides and makes them again",
     "weights and rows, which are not in a bundle: entries name them by SHA-256",
 )
 

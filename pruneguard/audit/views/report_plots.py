@@ -148,7 +148,7 @@ def margins(drawn: Sequence[Difference], *, title: str, words: str = MARGINS, sh
             line("bar", x(lower), y, x(upper), y),
             line("limit", x(-margin), y - 10, x(-margin), y + 10),
             tag("circle", tag("title", said), cx=x(table.difference), cy=y, r=4.5, class_=f"dot {kind}"),
-            *([] if shared else [_limit(margin, x(-margin) - 4, y + 4, "end")]),
+            *([] if shared else [_limit(margin, x(-margin) - 4, y - 4, "end")]),
         ]
     if shared:
         parts.append(_limit(drawn[0].margin, x(-drawn[0].margin), height - 10, "middle"))

@@ -11,8 +11,9 @@ import numpy as np
 import numpy.typing as npt
 
 from pruneguard.evaluation.correctness.quality import paired, slices
+from pruneguard.evaluation.marking import BY_CLASS, Marking, numbers
 from pruneguard.evaluation.resampling import Doubles
-from pruneguard.evaluation.sessions import predictions, probabilities
+from pruneguard.evaluation.sessions import probabilities
 from pruneguard.evidence import Measurement
 from pruneguard.workload import Floats, Kind, Split
 
@@ -27,18 +28,21 @@ ALL = "all rows"
 Mask = npt.NDArray[np.bool_]
 
 
-def measure(logits: tuple[Floats, Floats], split: Split, *, kind: Kind, seed: int) -> dict[str, Measurement]:
+def measure(
+    logits: tuple[Floats, Floats], split: Split, *, kind: Kind, seed: int, marking: Marking = BY_CLASS
+) -> dict[str, Measurement]:
     """`quality.found.paired` on half of the rows, and below it the slices that were found on the other half.
 
     The rows that say where to look are not among those that are counted, and the number of slices is at most
     `SLICES_MAX`, whatever was found: Holm's test over the slices keeps its level (Cox 1975, Biometrika 62, 441-444).
     Where no slice stands out there is one, `all rows`. Costs no pass.
 
-    The conditions are about the slice columns and the class, the twin's confidence, of images the mean and the
+    The conditions are about the slice columns and the label, the twin's confidence, or its answer where that is a
+    number, of images the mean and the
     standard deviation of the pixels, of tables every feature by its number. What all models share is therefore not
     blamed on pruning: the tree is fitted to who was right, the twin minus the candidate.
     """
-    ours, theirs = (predictions(each) == split.y for each in logits)
+    ours, theirs = (marking.right(each, split.y) for each in logits)
     named = dict(_conditions(logits[1], split, kind))
     finding = np.zeros(len(split), dtype=bool)
     finding[np.random.default_rng(seed).permutation(len(split))[: len(split) // 2]] = True
@@ -52,7 +56,10 @@ def measure(logits: tuple[Floats, Floats], split: Split, *, kind: Kind, seed: in
 def _conditions(twin: Floats, split: Split, kind: Kind) -> Iterator[tuple[str, Doubles | Mask]]:
     """What a row can be told by: a mask where it has a property or not, else a number."""
     yield from ((name, rows) for name, rows in slices(split) if rows.sum() >= 2 * ROWS_MIN)
-    yield "confidence", np.nan_to_num(probabilities(twin).max(axis=1))
+    if twin.shape[1] > 1:
+        yield "confidence", np.nan_to_num(probabilities(twin).max(axis=1))
+    else:
+        yield "answer", np.nan_to_num(numbers(twin))
     flat = split.x.reshape(len(split), -1)
     if kind == "images":
         yield "brightness", flat.mean(axis=1, dtype=np.float64)

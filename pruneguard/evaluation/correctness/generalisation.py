@@ -5,7 +5,7 @@ import numpy as np
 from pruneguard.evaluation.contender import Pair
 from pruneguard.evaluation.correctness.quality import paired
 from pruneguard.evaluation.estimates import difference, minus, share
-from pruneguard.evaluation.sessions import predictions
+from pruneguard.evaluation.marking import BY_CLASS, Marking
 from pruneguard.evidence import Measurement
 from pruneguard.workload import Floats, Split
 
@@ -14,7 +14,13 @@ ALPHA = 0.05
 
 
 def measure(
-    pair: Pair, logits: tuple[Floats, Floats], split: Split, train: Split, *, seed: int
+    pair: Pair,
+    logits: tuple[Floats, Floats],
+    split: Split,
+    train: Split,
+    *,
+    seed: int,
+    marking: Marking = BY_CLASS,
 ) -> dict[str, Measurement]:
     """`generalisation.gap`: accuracy on training rows minus accuracy on the rows of `split`, and by how much it is
     wider than the twin's; `logits` are both models' on the rows of `split`, the candidate's first.
@@ -23,8 +29,8 @@ def measure(
     """
     drawn = np.sort(np.random.default_rng(seed).permutation(len(train))[: len(split)])
     seen = train.taken(drawn)
-    on_seen = [predictions(each) == seen.y for each in pair.logits(seen.x)]
-    on_fresh = [predictions(each) == split.y for each in logits]
+    on_seen = [marking.right(each, seen.y) for each in pair.logits(seen.x)]
+    on_fresh = [marking.right(each, split.y) for each in logits]
     gap, twin_gap = (
         minus(*(share(int(right.sum()), len(right), alpha=ALPHA) for right in both))
         for both in zip(on_seen, on_fresh, strict=True)

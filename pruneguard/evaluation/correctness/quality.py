@@ -9,11 +9,12 @@ import numpy.typing as npt
 from pruneguard.evaluation.correctness import concentration
 from pruneguard.evaluation.correctness.scores import macro_f1, relative_entropy, right_within, surprise
 from pruneguard.evaluation.estimates import share, unknown
+from pruneguard.evaluation.marking import BY_CLASS, Marks
 from pruneguard.evaluation.resampling import compared, mean, resampled
-from pruneguard.evaluation.sessions import NO_ANSWER, predictions, probabilities
+from pruneguard.evaluation.sessions import predictions, probabilities
 from pruneguard.evidence import Estimate, Measurement, PairedTable
 from pruneguard.statistics import betting_upper
-from pruneguard.workload import Floats, Integers, Split
+from pruneguard.workload import Floats, Integers, Labels, Split
 
 ALPHA = 0.05
 """Two-sided level of a reported interval."""
@@ -34,25 +35,31 @@ def measure(candidate: Floats, twin: Floats, split: Split, *, seed: int) -> dict
     seeded bootstrap: `quality.macro_f1_drop`, `quality.nll_increase` (nats). `quality.kl` is the mean divergence
     of the candidate's answer from the twin's (nats).
     """
-    ours, theirs = predictions(candidate), predictions(twin)
-    right, twin_right = ours == split.y, theirs == split.y
-    changed = (ours != theirs) | (ours == NO_ANSWER)  # two that cannot answer do not agree
+    right, twin_right = (BY_CLASS.right(each, split.y) for each in (candidate, twin))
+    apart = divergence(probabilities(candidate), probabilities(twin))
+    return {
+        **marked(right, twin_right, BY_CLASS.changed(candidate, twin), split),
+        **(_top(candidate, twin, split.y) if candidate.shape[1] > WITHIN else {}),
+        **_scores(candidate, twin, split.y, seed=seed),
+        "quality.divergence": bounded_mean(apart, seed=seed),
+    }
+
+
+def marked(right: Marks, twin_right: Marks, changed: Marks, split: Split) -> dict[str, Measurement]:
+    """What follows from who is right on which row of `split`, and on which rows the two answer differently."""
     return {
         "quality.accuracy": _share(right),
         "quality.twin_accuracy": _share(twin_right),
         "quality.paired": paired(right, twin_right),
-        **(_top(candidate, twin, split.y) if candidate.shape[1] > WITHIN else {}),
-        **_scores(candidate, twin, split.y, seed=seed),
         "quality.flips": _bounded(changed),
         "quality.flips_to_wrong": _bounded(changed & twin_right & ~right),
         "quality.flips_to_right": _bounded(changed & right & ~twin_right),
         **concentration.measure(changed, slices(split), alpha=ALPHA),
-        "quality.divergence": _mean_divergence(candidate, twin, seed=seed),
         **{f"quality.paired.slice.{name}": paired(right[rows], twin_right[rows]) for name, rows in slices(split)},
     }
 
 
-def paired(candidate_right: npt.NDArray[np.bool_], twin_right: npt.NDArray[np.bool_]) -> PairedTable:
+def paired(candidate_right: Marks, twin_right: Marks) -> PairedTable:
     """The 2x2 table of two marks per row."""
     return PairedTable(
         both_right=int((candidate_right & twin_right).sum()),
@@ -62,9 +69,13 @@ def paired(candidate_right: npt.NDArray[np.bool_], twin_right: npt.NDArray[np.bo
     )
 
 
-def slices(split: Split) -> Iterator[tuple[str, npt.NDArray[np.bool_]]]:
-    """`column=value` and the mask of its rows, for the label (column `class`) and every slice column."""
-    columns = {**split.slices, "class": split.y}
+def slices(split: Split) -> Iterator[tuple[str, Marks]]:
+    """`column=value` and the mask of its rows, for the label and every slice column.
+
+    The label's column is `class`, or `target` where labels are numbers: their fifths, from the lowest, which a model
+    that answers with what is usual loses at either end.
+    """
+    columns = {**split.slices, **({"target": _fifths(split.y)} if split.y.dtype.kind == "f" else {"class": split.y})}
     for column in sorted(columns):
         values = np.asarray(columns[column])
         for value in np.unique(values):
@@ -80,7 +91,12 @@ def divergence(p: npt.NDArray[np.float64], q: npt.NDArray[np.float64]) -> npt.ND
     return np.clip((_relative_entropy(p, middle) + _relative_entropy(q, middle)) / 2, 0.0, 1.0)
 
 
-def _share(right: npt.NDArray[np.bool_]) -> Estimate:
+def _fifths(y: Labels) -> npt.NDArray[np.str_]:
+    ends = np.quantile(y, [0.2, 0.4, 0.6, 0.8]) if len(y) else np.empty(0)
+    return np.array([f"fifth {number}" for number in range(1, 6)])[np.searchsorted(ends, y)]
+
+
+def _share(right: Marks) -> Estimate:
     return share(int(right.sum()), len(right), alpha=ALPHA)
 
 
@@ -121,13 +137,13 @@ def _scores(candidate: Floats, twin: Floats, y: Integers, *, seed: int) -> dict[
     }
 
 
-def _bounded(events: npt.NDArray[np.bool_]) -> Estimate:
+def _bounded(events: Marks) -> Estimate:
     # Two-sided at twice the level: each end is a one-sided bound at the level itself.
     return share(int(events.sum()), len(events), alpha=2 * ALPHA_CERTIFICATE)
 
 
-def _mean_divergence(candidate: Floats, twin: Floats, *, seed: int) -> Estimate:
-    values = divergence(probabilities(candidate), probabilities(twin))
+def bounded_mean(values: npt.NDArray[np.float64], *, seed: int) -> Estimate:
+    """The mean of values in [0, 1], one for each row, with bounds at the level of the certificate; NaN in, NaN out."""
     if not len(values) or not np.isfinite(values).all():
         return unknown(n=len(values))
     # The bound needs an order that knows nothing of the values; data often come sorted by class.

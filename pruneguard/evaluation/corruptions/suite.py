@@ -12,7 +12,7 @@ from pruneguard.evaluation.correctness.quality import paired
 from pruneguard.evaluation.corruptions import images, tables, text
 from pruneguard.evaluation.corruptions.overall import Marks, excess_error, relative_error
 from pruneguard.evaluation.domain import Domain
-from pruneguard.evaluation.sessions import predictions
+from pruneguard.evaluation.marking import BY_CLASS, Marking
 from pruneguard.evidence import Measurement
 from pruneguard.workload import Floats, Integers, Kind, Split
 
@@ -41,6 +41,7 @@ class Suite:
     split: Split
     domain: Domain
     seed: int
+    marking: Marking = BY_CLASS
     _known: dict[str, tuple[Marks, Marks]] = field(default_factory=dict)
 
     def measure(self, family: str) -> dict[str, Measurement]:
@@ -70,7 +71,7 @@ class Suite:
             for each in zip(*(self._right(family) for family in names), strict=True)
         )
         y = self.split.y[self._rows]
-        before, twin_before = (predictions(logits[self._rows]) != y for logits in clean)
+        before, twin_before = (~self.marking.right(logits[self._rows], y) for logits in clean)
         return {
             "robustness.corruption.relative_error": relative_error(wrong, twin_wrong),
             "robustness.corruption.excess_error": excess_error(wrong, twin_wrong, before, twin_before),
@@ -90,7 +91,7 @@ class Suite:
             damaged = spread(self.split.x[self._rows], self.domain, family=family, seed=self.seed)
             y = self.split.y[self._rows]
             ours, theirs = self.pair.logits(damaged)
-            self._known[family] = predictions(ours) == y, predictions(theirs) == y
+            self._known[family] = self.marking.right(ours, y), self.marking.right(theirs, y)
         return self._known[family]
 
 

@@ -25,6 +25,12 @@ from pruneguard.evaluation.fingerprints import fingerprints
 from pruneguard.evidence import Estimate, Evidence, Measurement
 from pruneguard.workload import Snapshot
 
+_OF_CLASSES = (
+    *("data.imbalance", "data.conflicts", "data.label_noise"),
+    *("data.odd_labels", "data.islands", "data.trigger"),
+)
+"""What is not measured where labels are numbers."""
+
 
 @dataclass(frozen=True, slots=True)
 class Admission:
@@ -54,10 +60,10 @@ def admit(snapshot: Snapshot, papers: Papers | None = None) -> Admission:
     names = {name: fingerprints(split.x) for name, split in snapshot.splits.items()}
     results = expectations.expected(snapshot, names, given.expectations)
     lens = Lens.of(snapshot)
-    doubts = labels.doubts(snapshot, lens)
+    doubts = labels.Doubts({}) if snapshot.numeric else labels.doubts(snapshot, lens)
     near = nearness.measure(snapshot, lens, names)
     private = personal.measure(snapshot, () if card is None else card.fields)
-    planted = poisoning.measure(snapshot, lens)
+    planted = poisoning.Indicators({}, {}) if snapshot.numeric else poisoning.measure(snapshot, lens)
     measurements: dict[str, Measurement] = {
         "data.expectations_failed": exact(expectations.blocking(results), n=len(results)),
         "data.warnings": exact(expectations.warning(results), n=len(results)),
@@ -65,8 +71,7 @@ def admit(snapshot: Snapshot, papers: Papers | None = None) -> Admission:
         "data.leakage": _leakage(names),
         "data.duplicates": labels.counted(len(names["train"]) - len(set(names["train"])), of=len(names["train"])),
         **near.measurements,
-        "data.imbalance": labels.imbalance(snapshot),
-        "data.conflicts": labels.conflicts(names["train"], snapshot.train.y),
+        **({} if snapshot.numeric else _classes(snapshot, names)),
         **doubts.measurements,
         **representativeness.measure(snapshot),
         **planted.measurements,
@@ -87,7 +92,9 @@ def admit(snapshot: Snapshot, papers: Papers | None = None) -> Admission:
         "personal": {"found": private.found, "named": list(private.named)},
         "card": None if card is None else {"digest": card.digest, "answers": card.answers, "gaps": list(card.gaps)},
     }
-    evidence = Evidence(snapshot.digest, None, snapshot.digest, measurements, _context(snapshot, given, card))
+    evidence = Evidence(
+        snapshot.digest, None, snapshot.digest, measurements, _context(snapshot, given, card, private.method)
+    )
     summary = _summary(snapshot, measurements, len(results))
     return Admission(
         evidence,
@@ -96,6 +103,14 @@ def admit(snapshot: Snapshot, papers: Papers | None = None) -> Admission:
         tuple(expectations.sentence(result) for result in results if not result["success"]),
         summary,
     )
+
+
+def _classes(snapshot: Snapshot, names: dict[str, list[bytes]]) -> dict[str, Measurement]:
+    """What is counted of classes. Equal rows with different numbers are no conflict: whatever is measured scatters."""
+    return {
+        "data.imbalance": labels.imbalance(snapshot),
+        "data.conflicts": labels.conflicts(names["train"], snapshot.train.y),
+    }
 
 
 def _missing(snapshot: Snapshot) -> Measurement:
@@ -110,23 +125,36 @@ def _leakage(names: dict[str, list[bytes]]) -> Measurement:
     return labels.counted(sum(name in train for name in judging), of=len(judging))
 
 
-def _context(snapshot: Snapshot, given: Papers, card: Card | None) -> dict[str, str]:
+def _context(snapshot: Snapshot, given: Papers, card: Card | None, personal_data: str) -> dict[str, str]:
     return {
         "rows": str(sum(len(split) for split in snapshot.splits.values())),
         "kind": kind_of(snapshot),
-        "classes": str(snapshot.classes),
+        **_answers(snapshot),
         "seed": str(SEED),
         "expectations": "profiled from train" if given.expectations is None else canonical.digest(given.expectations),
         **({} if card is None else {"data card": card.digest}),
+        "personal data": personal_data,
         **{library.replace("-", "_"): version(library) for library in ("cleanlab", "great-expectations")},
     }
+
+
+def _answers(snapshot: Snapshot) -> dict[str, str]:
+    """What is to be answered, and what is left out for it."""
+    if snapshot.classes is not None:
+        return {"classes": str(snapshot.classes)}
+    left_out = "; ".join(f"{name}: takes classes, and the labels are numbers" for name in _OF_CLASSES)
+    return {"tolerance": f"{snapshot.tolerance:g}", "left out": left_out}
 
 
 def _summary(snapshot: Snapshot, measurements: Mapping[str, Measurement], asked: int) -> str:
     sizes = ", ".join(f"{name} {len(split)}" for name, split in snapshot.splits.items())
     value = {name: m.value for name, m in measurements.items() if isinstance(m, Estimate)}
+    if snapshot.classes is None:
+        answers = f"numbers, right within {snapshot.tolerance:g}"
+    else:
+        answers = f"{snapshot.classes} classes, the largest {value['data.imbalance']:.2f} times the smallest"
     return (
-        f"{sizes}; {snapshot.classes} classes, the largest {value['data.imbalance']:.2f} times the smallest; "
+        f"{sizes}; {answers}; "
         f"{asked} expectations, {value['data.expectations_failed']:.0f} critical failed, "
         f"{value['data.warnings']:.0f} warnings; leakage {value['data.leakage']:.2%}, "
         f"duplicates {value['data.duplicates']:.2%}, missing {value['data.missing']:.2%}"

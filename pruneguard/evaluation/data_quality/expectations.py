@@ -138,10 +138,9 @@ def _slice_name(name: str, taken: Mapping[str, Any]) -> str:
 
 def _always(gxe: Any, table: pd.DataFrame, snapshot: Snapshot) -> Iterator[Any]:
     low, high = snapshot.bounds
-    labels = list(range(snapshot.classes))
     critical, warns = {"severity": "critical"}, {"severity": "warning"}
     yield gxe.ExpectColumnDistinctValuesToEqualSet(column="split", value_set=list(snapshot.splits), **critical)
-    yield gxe.ExpectColumnValuesToBeInSet(column="label", value_set=labels, **critical)
+    yield from _of_labels(gxe, snapshot)
     yield gxe.ExpectColumnMaxToBeBetween(column="missing", max_value=0, **critical)
     yield gxe.ExpectColumnMinToBeBetween(column="min", min_value=low, **critical)
     yield gxe.ExpectColumnMaxToBeBetween(column="max", max_value=high, **critical)
@@ -149,7 +148,6 @@ def _always(gxe: Any, table: pd.DataFrame, snapshot: Snapshot) -> Iterator[Any]:
     yield gxe.ExpectColumnStdevToBeBetween(column="mean", min_value=0, strict_min=True, **warns)
     for name in snapshot.splits:
         rows = {"row_condition": _in_split(name)}
-        yield gxe.ExpectColumnDistinctValuesToContainSet(column="label", value_set=labels, **rows, **critical)
         yield gxe.ExpectColumnValuesToBeUnique(column="row", **rows, **warns)
     mean, deviation = _train_mean(table)
     for name in ("gate", "release"):
@@ -161,6 +159,22 @@ def _always(gxe: Any, table: pd.DataFrame, snapshot: Snapshot) -> Iterator[Any]:
         yield gxe.ExpectColumnValuesToNotBeNull(column=column, **critical)
         yield gxe.ExpectColumnValuesToBeBetween(column=column, min_value=low, max_value=high, **critical)
         yield gxe.ExpectColumnUniqueValueCountToBeBetween(column=column, min_value=2, **warns)
+
+
+def _of_labels(gxe: Any, snapshot: Snapshot) -> Iterator[Any]:
+    """Labels are classes, and each split has all of them; or they are numbers, and in no split all the same."""
+    critical = {"column": "label", "severity": "critical"}
+    if snapshot.classes is None:
+        largest = float(np.finfo(np.float32).max)
+        yield gxe.ExpectColumnValuesToNotBeNull(**critical)
+        yield gxe.ExpectColumnValuesToBeBetween(min_value=-largest, max_value=largest, **critical)
+        for name in snapshot.splits:
+            yield gxe.ExpectColumnUniqueValueCountToBeBetween(min_value=2, row_condition=_in_split(name), **critical)
+        return
+    labels = list(range(snapshot.classes))
+    yield gxe.ExpectColumnValuesToBeInSet(value_set=labels, **critical)
+    for name in snapshot.splits:
+        yield gxe.ExpectColumnDistinctValuesToContainSet(value_set=labels, row_condition=_in_split(name), **critical)
 
 
 def _profile(gxe: Any, table: pd.DataFrame, snapshot: Snapshot) -> list[Any]:

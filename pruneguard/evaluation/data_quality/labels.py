@@ -10,7 +10,7 @@ import numpy.typing as npt
 from pruneguard.evaluation.data_quality.lens import SEED, Lens, drawn
 from pruneguard.evaluation.estimates import exact, share, unknown
 from pruneguard.evidence import Estimate, Measurement
-from pruneguard.workload import Floats, Integers, Snapshot, Split
+from pruneguard.workload import Floats, Integers, Labels, Snapshot, Split
 
 FOLDS = 3
 ROWS_MIN = 50
@@ -34,8 +34,8 @@ class Doubts:
 
 def imbalance(snapshot: Snapshot) -> Estimate:
     """Largest class over smallest, over all splits; NaN where a class has no rows."""
-    labels = np.concatenate([split.y for split in snapshot.splits.values()])
-    counts = np.bincount(labels[(labels >= 0) & (labels < snapshot.classes)], minlength=snapshot.classes)
+    labels, classes = np.concatenate([split.y for split in snapshot.splits.values()]), snapshot.classes or 0
+    counts = np.bincount(labels[(labels >= 0) & (labels < classes)], minlength=classes)
     return exact(counts.max() / counts.min() if counts.min() else np.nan, n=len(labels))
 
 
@@ -44,7 +44,7 @@ def counted(k: int, *, of: int) -> Estimate:
     return exact(k / of, n=of) if of else unknown(n=0)
 
 
-def conflicts(names: list[bytes], y: Integers) -> Estimate:
+def conflicts(names: list[bytes], y: Labels) -> Estimate:
     """Share of the rows, by fingerprint, that stand there with another label too."""
     labels = defaultdict(set)
     for name, label in zip(names, y.tolist(), strict=True):

@@ -19,6 +19,8 @@ CLASSES_MAX = 60
 """Classes that are drawn, those with most odd labels; all are in the document."""
 
 _LEFT, _ROW, _TOP = 170, 22, 28
+_LABEL = 190  # "26.8% (12,345 of 67,890)"
+_OPEN_MAX = 10
 
 
 def render(evidence: Evidence, document: Mapping[str, Any], summary: str) -> bytes:
@@ -79,7 +81,7 @@ def _condition(condition: object) -> str:
 
 def _numbers(evidence: Evidence) -> Markup:
     rows = [
-        (tag("code", name), _value(m), _interval(m), str(m.n), MEASUREMENTS[name].doc if name in MEASUREMENTS else "")
+        (tag("code", name), _value(m), _interval(m), f"{m.n:,}", MEASUREMENTS[name].doc if name in MEASUREMENTS else "")
         for name, m in sorted(evidence.measurements.items())
         if isinstance(m, Estimate)
     ]
@@ -94,13 +96,22 @@ def _numbers(evidence: Evidence) -> Markup:
 
 
 def _value(estimate: Estimate) -> str:
-    return f"{estimate.value:.4g}" if isfinite(estimate.value) else "unknown"
+    return _plain(estimate.value) if isfinite(estimate.value) else "unknown"
 
 
 def _interval(estimate: Estimate) -> str:
     if estimate.low is None or estimate.high is None:
         return ""
-    return "counted" if estimate.low == estimate.high else f"{estimate.low:.4g} to {estimate.high:.4g}"
+    return "counted" if estimate.low == estimate.high else f"{_plain(estimate.low)} to {_plain(estimate.high)}"
+
+
+def _plain(value: float) -> str:
+    """A number without an exponent, as a policy's limit is written.
+
+    >>> _plain(0.0911), _plain(0.0000614), _plain(3.0)
+    ('0.0911', '0.000061', '3')
+    """
+    return f"{value:.4g}" if not 0 < abs(value) < 0.0001 else f"{value:.6f}"
 
 
 def _labels(document: Mapping[str, Any]) -> Markup:
@@ -131,11 +142,11 @@ def _odd(odd: Mapping[str, list[int]]) -> Markup:
     parts: list[Content] = []
     for number, (share, label, count, rows) in enumerate(shares[:CLASSES_MAX]):
         y = _TOP + number * _ROW
-        width = (WIDTH - _LEFT - 120) * share / top
+        width = (WIDTH - _LEFT - _LABEL) * share / top
         parts += [
             tag("text", f"class {label}", x=_LEFT - 10, y=y + 4, text_anchor="end"),
             tag("rect", x=_LEFT, y=y - 7, width=width, height=14, class_="live"),
-            tag("text", f"{share:.1%} ({count} of {rows})", x=_LEFT + width + 6, y=y + 4, class_="soft"),
+            tag("text", f"{share:.1%} ({count:,} of {rows:,})", x=_LEFT + width + 6, y=y + 4, class_="soft"),
         ]
     bottom = _TOP + len(shares[:CLASSES_MAX]) * _ROW
     parts.append(line("zero", _LEFT, _TOP - 12, _LEFT, bottom - 8))
@@ -147,7 +158,9 @@ def _near(near: Mapping[str, list[list[int]]]) -> Markup:
     rows = [(f"{name} row {row}", f"train row {other}") for name, pairs in near.items() for row, other in pairs]
     if not rows:
         return Markup("")
-    return tag("section", tag("h2", "Nearly the same rows"), table("Some pairs", ("Judged by", "Trained on"), rows))
+    pairs = table("Pairs that were found first", ("Judged by", "Trained on"), rows)
+    shown = pairs if len(rows) <= _OPEN_MAX else tag("details", tag("summary", f"{len(rows)} pairs to look at"), pairs)
+    return tag("section", tag("h2", "Nearly the same rows"), shown)
 
 
 def _personal(personal: Mapping[str, Any]) -> Markup:

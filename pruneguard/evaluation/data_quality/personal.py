@@ -2,7 +2,8 @@
 
 What a pattern can see: e-mail and IP addresses, telephone numbers written for people, IBANs (ISO 13616) and payment
 cards (ISO/IEC 7812) whose check digits are right, US social security numbers. Names of people, addresses and free
-descriptions are seen only by the names of their columns. Counts are reported, never a value.
+descriptions are seen only by the names of their columns. Where the extra `personal` is installed, numbers that states
+give to people are seen too (`recognised`). Counts are reported, never a value.
 """
 
 import ipaddress
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from pruneguard.evaluation.data_quality import recognised
 from pruneguard.evaluation.estimates import exact
 from pruneguard.evidence import Measurement
 from pruneguard.workload import Snapshot
@@ -22,11 +24,15 @@ LENGTH_MAX = 10_000
 
 @dataclass(frozen=True, slots=True)
 class Personal:
-    """What is measured; `found` counts cells by column and kind of data, `named` lists columns by their names alone."""
+    """What is measured; `found` counts cells by column and kind of data, `named` lists columns by their names alone.
+
+    `method` says who looked.
+    """
 
     measurements: dict[str, Measurement]
     found: Mapping[str, Mapping[str, int]]
     named: tuple[str, ...]
+    method: str
 
 
 def measure(snapshot: Snapshot, columns: Iterable[str] = ()) -> Personal:
@@ -50,7 +56,15 @@ def measure(snapshot: Snapshot, columns: Iterable[str] = ()) -> Personal:
         "data.personal_values": exact(sum(sum(counts.values()) for counts in found.values()), n=cells),
         "data.personal_columns": exact(len({*found, *named}), n=len(names)),
     }
-    return Personal(measurements, found, named)
+    return Personal(measurements, found, named, method())
+
+
+def method() -> str:
+    """Who looks for personal data here, for the evidence: the same rows can tell more elsewhere."""
+    also = recognised.installed()
+    if also is None:
+        return f"patterns and column names; {recognised.PACKAGE} is not installed"
+    return f"patterns, column names and {recognised.PACKAGE} {also}"
 
 
 def kinds(text: str) -> Iterator[str]:
@@ -63,6 +77,7 @@ def kinds(text: str) -> Iterator[str]:
     for kind, (pattern, holds) in _KINDS.items():
         if any(holds(match[0]) for match in pattern.finditer(seen)):
             yield kind
+    yield from recognised.kinds(seen)
 
 
 def suspicious(name: str) -> bool:

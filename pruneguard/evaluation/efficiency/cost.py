@@ -17,13 +17,16 @@ ANSWERS = 1000
 DOLLARS_PER_CORE_HOUR = 0.04
 """What an hour of one core is assumed to cost, about the list price of a virtual core in a cloud."""
 
-METHOD = (
-    f"estimated from processor seconds of single answers, {WATTS_PER_CORE:g} W and {DOLLARS_PER_CORE_HOUR:g} dollars "
-    "an hour for a busy core assumed; not metered"
-)
+
+def method(watts_per_core: float) -> str:
+    """How energy and price were come by, for the evidence."""
+    return (
+        f"estimated from processor seconds of single answers, {watts_per_core:g} W and {DOLLARS_PER_CORE_HOUR:g} "
+        "dollars an hour for a busy core assumed; not metered"
+    )
 
 
-def measure(pair: Pair, rows: Floats) -> dict[str, Measurement]:
+def measure(pair: Pair, rows: Floats, *, watts_per_core: float = WATTS_PER_CORE) -> dict[str, Measurement]:
     """`efficiency.cost.cpu` (s), `.energy` (J) and `.dollars` of 1,000 answers of the candidate to one row each.
 
     Means with 95 % normal intervals over `n` answers; they are this machine's.
@@ -38,6 +41,6 @@ def measure(pair: Pair, rows: Floats) -> dict[str, Measurement]:
 
     return {
         "efficiency.cost.cpu": times(1.0, "s"),
-        "efficiency.cost.energy": times(WATTS_PER_CORE, "J"),
+        "efficiency.cost.energy": times(watts_per_core, "J"),
         "efficiency.cost.dollars": times(DOLLARS_PER_CORE_HOUR / 3600, "USD"),
     }

@@ -13,7 +13,8 @@ from pruneguard.evaluation.contender import Contender, Pair, device_of, evaluati
 from pruneguard.evaluation.efficiency import graph
 from pruneguard.evaluation.efficiency.macs import multiply_accumulates
 from pruneguard.evaluation.estimates import exact, unknown
-from pruneguard.evaluation.sessions import Session, probabilities
+from pruneguard.evaluation.marking import BY_CLASS, Marking
+from pruneguard.evaluation.sessions import Session
 from pruneguard.evidence import Estimate, Measurement
 from pruneguard.workload import Floats
 
@@ -44,18 +45,18 @@ def measure(pair: Pair, x: Floats) -> dict[str, Measurement]:
     return dict(measured)
 
 
-def identity(contender: Contender, x: Floats, logits: Floats) -> dict[str, Measurement]:
+def identity(contender: Contender, x: Floats, logits: Floats, *, marking: Marking = BY_CLASS) -> dict[str, Measurement]:
     """`artifact.deviation`, and of a file in 8 bits `artifact.rounding`; `logits` are that file's on the rows `x`.
 
     Rounding to 8 bits is meant to change answers, and exporting is not: what was exported is held against the network,
     and what was rounded against what was exported.
     """
     if contender.unrounded is None:
-        return {"artifact.deviation": _distance(logits, _answers(contender.model, x))}
+        return {"artifact.deviation": _distance(logits, _answers(contender.model, x), marking)}
     exported = Session(contender.unrounded).logits(x)
     return {
-        "artifact.deviation": _distance(exported, _answers(contender.model, x)),
-        "artifact.rounding": _distance(logits, exported),
+        "artifact.deviation": _distance(exported, _answers(contender.model, x), marking),
+        "artifact.rounding": _distance(logits, exported, marking),
     }
 
 
@@ -66,12 +67,12 @@ def _answers(model: nn.Module, x: Floats, *, batch: int = 256) -> Floats:
             model(torch.from_numpy(x[start : start + batch]).to(device)).float().cpu().numpy()
             for start in range(0, len(x), batch)
         ]
-    return np.concatenate(answers)
+    return np.concatenate(answers).reshape(len(x), -1)
 
 
-def _distance(one: Floats, other: Floats) -> Estimate:
-    """The largest difference of any probability between two answers to the same rows."""
-    worst = float(np.abs(probabilities(one) - probabilities(other)).max())
+def _distance(one: Floats, other: Floats, marking: Marking) -> Estimate:
+    """How far the answers to the same rows lie apart at most."""
+    worst = float(marking.distance(one, other).max())
     return exact(worst, n=len(one)) if np.isfinite(worst) else unknown(n=len(one))
 
 

@@ -3,19 +3,92 @@
 A model whose answers come back as labels trains its successor to agree with it, and what it got wrong for a group
 stays wrong (Ensign et al. 2018, arXiv:1706.09847). Labels that somebody found out agree with a model as often as it is
 right, which rows with trusted labels say; what agrees beyond that was copied.
+
+Only rows that an earlier version has answered in traffic can have its answers for labels, and traffic leaves the digest
+of each row and its answer behind. What was answered elsewhere, or was changed on its way back, is not seen.
 """
+
+import math
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
 
 import numpy as np
 import numpy.typing as npt
 
 from pruneguard.errors import InvalidInputError
-from pruneguard.evaluation.estimates import unknown
-from pruneguard.evidence import Estimate
-from pruneguard.workload import Integers
+from pruneguard.evaluation.estimates import exact, unknown
+from pruneguard.evidence import Estimate, Measurement
+from pruneguard.workload import Floats, Integers, Snapshot
 
 _RESAMPLES = 4000
+_NOTHING = -1
 
 Doubles = npt.NDArray[np.float64]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Served:
+    """What release `number` said in traffic, by the name that traffic left of each row, as `named` makes it again.
+
+    `answer` asks the release about other rows.
+    """
+
+    number: int
+    said: Mapping[str, int]
+    named: Callable[[Floats], str]
+    answer: Callable[[Floats], Integers]
+
+
+def measure(snapshot: Snapshot, served: Sequence[Served], *, seed: int) -> dict[str, Measurement]:
+    """`data.feedback.served`: the share of train rows that earlier versions have answered in traffic.
+    `data.feedback.copied`: the share of train labels that are those answers, beyond the share that is right anyway.
+
+    A row that several versions answered counts for the newest. How often a version is right say the gate and release
+    rows that none of them was asked about; if these were labelled by it as well, or it was trained on them, copies are
+    missed. 0 where no train row was ever answered; unknown where those rows cannot tell, as `copied` says.
+    """
+    train, judging = snapshot.train, (snapshot.gate, snapshot.release)
+    said = {each.number: _said(each, train.x) for each in served}
+    asked = [np.logical_or.reduce([_said(each, split.x) != _NOTHING for each in served]) for split in judging if served]
+    open_ = np.ones(len(train), dtype=np.bool_)
+    found: list[tuple[float, Estimate]] = []
+    for each in sorted(served, key=lambda each: each.number, reverse=True):
+        rows = open_ & (said[each.number] != _NOTHING)
+        open_ &= ~rows
+        if rows.any():
+            fresh = [split.taken(~mask) for split, mask in zip(judging, asked, strict=True)]
+            copies = copied(
+                train.y[rows],
+                said[each.number][rows],
+                trusted_labels=np.concatenate([split.y for split in fresh]),
+                trusted_answers=each.answer(np.concatenate([split.x for split in fresh])),
+                seed=seed,
+            )
+            found.append((float(rows.mean()), copies))
+    return {
+        "data.feedback.served": exact(float((~open_).mean()), n=len(train)),
+        "data.feedback.copied": _summed(found, n=len(train)),
+    }
+
+
+def _said(served: Served, x: Floats) -> Integers:
+    """What was said of each row; nothing of most."""
+    return np.array([served.said.get(served.named(row), _NOTHING) for row in x], dtype=np.int64)
+
+
+def _summed(parts: Sequence[tuple[float, Estimate]], *, n: int) -> Estimate:
+    """Estimates on rows of their own, each for a share of `n`, from the distances to the ends of their intervals.
+
+    Zou & Donner 2008, as `estimates.minus`.
+    """
+    if any(part.low is None or part.high is None for _, part in parts):
+        return unknown(n=n)
+    value = math.fsum(share * part.value for share, part in parts)
+    below, above = (
+        math.hypot(*(share * (part.value - end) for (share, part), end in zip(parts, ends, strict=True)))
+        for ends in ([part.low or 0.0 for _, part in parts], [part.high or 0.0 for _, part in parts])
+    )
+    return Estimate(value, value - below, value + above, n)
 
 
 def copied(

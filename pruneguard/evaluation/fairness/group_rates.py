@@ -6,7 +6,7 @@ Rates follow from how many rows of each group have which label and which answers
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from itertools import chain, pairwise
 from types import MappingProxyType
 from typing import TypeAlias
 
@@ -15,7 +15,8 @@ import numpy.typing as npt
 
 from pruneguard.workload import Integers
 
-_CHUNK = 250  # resamples held in memory at once
+_HELD = 2**21
+"""Drawn counts held in memory at once."""
 
 Doubles: TypeAlias = npt.NDArray[np.float64]
 
@@ -62,10 +63,12 @@ def counted(
 ) -> dict[str, GroupRate]:
     """The rates that counts say, of several models' answers to the same rows; all arrays are [n], groups from 0."""
     cells, counts = _cells(y, answers, groups, classes)
+    tally = _Tally.of(cells, classes)
     rng = np.random.default_rng(seed)
-    observed = _fractions(cells, counts[None], classes)
+    observed = tally.fractions(counts[None])
     drawn = (
-        _fractions(cells, rng.multinomial(len(y), counts / len(y), size=size), classes) for size in _chunks(resamples)
+        tally.fractions(rng.multinomial(len(y), counts / len(y), size=size))
+        for size in _chunks(resamples, each=max(len(counts), tally.marks.shape[1] * len(tally.ends)))
     )
     rows = {name: below[:, 0].min(axis=0).astype(np.int64) for name, (_, below) in observed.items()}
     looks = ({name: _over(*each) for name, each in look.items()} for look in chain([observed], drawn))
@@ -99,7 +102,7 @@ def calibrated(
         return noisy
 
     rows = np.repeat([[len(each)] for each in members], len(looked), axis=1)
-    looks = ({"calibration": each} for each in chain([means], map(drawn, _chunks(resamples))))
+    looks = ({"calibration": each} for each in chain([means], map(drawn, _chunks(resamples, each=means.size))))
     return _told(looks, {"calibration": rows}, rows_min)["calibration"]
 
 
@@ -112,35 +115,47 @@ def _cells(y: Integers, answers: Sequence[Integers], groups: Integers, classes: 
     return np.stack([group, label, *(each - 1 for each in said)], axis=1), counts
 
 
-def _fractions(cells: Integers, counts: Integers, classes: int) -> dict[str, tuple[Doubles, Doubles]]:
-    """What stands above and below the line of every rate, [models, draws, groups, classes] each, from drawn counts."""
-    group, label, answers = cells[:, 0], cells[:, 1:2], cells[:, 2:]
-    looked = _looked(classes)
-    ours = [group == each for each in range(group.max() + 1)]
-    drawn = [counts[:, each].astype(np.float64) for each in ours]
-    rows = np.stack([each.sum(axis=1) for each in drawn], axis=1)[..., None]
+@dataclass(frozen=True, slots=True, eq=False)
+class _Tally:
+    """How many rows of a group stand for what, as sums over its cells.
 
-    def summed(marks: npt.NDArray[np.bool_]) -> Doubles:
-        return np.stack([each @ marks[mine] for each, mine in zip(drawn, ours, strict=True)], axis=1)
+    `marks` [cells, numbers] says which cells count for which number, a group's cells being those up to its end: all of
+    its rows; those with a class as label; and for each model those with a class as answer, with both, and those
+    answered right. `classes` are those looked at.
+    """
 
-    has = label == looked
-    positive = summed(has)
-    above: dict[str, list[Doubles]] = {}
-    below: dict[str, list[Doubles]] = {}
-    for said in answers.T[..., None]:
-        says = said == looked
-        selected, hits = summed(says), summed(says & has)
+    marks: Doubles
+    ends: tuple[int, ...]
+    classes: int
+    models: int
+
+    @classmethod
+    def of(cls, cells: Integers, classes: int) -> "_Tally":
+        """For cells in the order of their groups, as `_cells` gives them."""
+        group, label, answers = cells[:, 0], cells[:, 1:2], cells[:, 2:]
+        looked = _looked(classes)
+        has = label == looked
+        marks = [np.ones_like(label), has]
+        for said in answers.T[..., None]:
+            marks += [said == looked, (said == looked) & has, said == label]
+        ends = np.searchsorted(group, np.arange(group.max() + 1), side="right")
+        return cls(np.concatenate(marks, axis=1).astype(np.float64), tuple(ends), len(looked), answers.shape[1])
+
+    def fractions(self, counts: Integers) -> dict[str, tuple[Doubles, Doubles]]:
+        """What stands above and below the line of every rate, [models, draws, groups, classes], of drawn counts."""
+        drawn, starts = counts.astype(np.float64), (0, *self.ends)
+        sums = [drawn[:, one:end] @ self.marks[one:end] for one, end in pairwise(starts)]
+        widths = (1, self.classes, *(self.classes, self.classes, 1) * self.models)
+        rows, positive, *said = np.split(np.stack(sums, axis=1), np.cumsum(widths)[:-1], axis=2)
+        selected, hits, right = (np.stack(said[each::3]) for each in range(3))
         parts = {
             "selection_rate": (selected, rows),
             "tpr": (hits, positive),
             "fpr": (selected - hits, rows - positive),
             "precision": (hits, selected),
-            "accuracy": (summed(said == label), rows),
+            "accuracy": (right, rows),
         }
-        for name, (numerator, denominator) in parts.items():
-            above.setdefault(name, []).append(numerator)
-            below.setdefault(name, []).append(np.broadcast_to(denominator, numerator.shape))
-    return {name: (np.stack(above[name]), np.stack(below[name])) for name in above}
+        return {name: (above, np.broadcast_to(below, above.shape)) for name, (above, below) in parts.items()}
 
 
 def _told(looks: Iterator[Mapping[str, Doubles]], rows: Mapping[str, Integers], rows_min: int) -> dict[str, GroupRate]:
@@ -173,14 +188,16 @@ def _gaps(value: Doubles, tested: npt.NDArray[np.bool_]) -> Doubles:
     comparable = tested.sum(axis=0) >= 2
     if not comparable.any():
         return np.full((2 * len(value) - 1, value.shape[1]), np.nan)
-    value, tested = value[..., comparable], tested[:, comparable]
+    # Draws go last: what is done to each of them alike is then done to many at once.
+    value = np.ascontiguousarray(value[..., comparable].transpose(0, 2, 3, 1))
+    tested = tested[:, comparable, None]
     highest, lowest = np.where(tested, value, -np.inf), np.where(tested, value, np.inf)
-    gaps = highest.max(axis=2) - lowest.min(axis=2)
+    gaps = highest.max(axis=1) - lowest.min(axis=1)
     if len(value) == 2:
-        apart = highest[0].argmax(axis=1, keepdims=True), lowest[0].argmin(axis=1, keepdims=True)
-        up, down = (np.take_along_axis(value[1], each, axis=1)[:, 0] for each in apart)
+        apart = highest[0].argmax(axis=0, keepdims=True), lowest[0].argmin(axis=0, keepdims=True)
+        up, down = (np.take_along_axis(value[1], each, axis=0)[0] for each in apart)
         gaps = np.concatenate([gaps, (gaps[0] - (up - down))[None]])
-    widest: Doubles = gaps.max(axis=2)
+    widest: Doubles = gaps.max(axis=1)
     return widest
 
 
@@ -201,5 +218,7 @@ def _looked(classes: int) -> Integers:
     return np.arange(classes) if classes > 2 else np.array([1])
 
 
-def _chunks(resamples: int) -> list[int]:
-    return [min(_CHUNK, resamples - start) for start in range(0, resamples, _CHUNK)]
+def _chunks(resamples: int, *, each: int) -> list[int]:
+    """How many resamples are held at once, of so many numbers each."""
+    most = max(1, _HELD // each)
+    return [min(most, resamples - start) for start in range(0, resamples, most)]

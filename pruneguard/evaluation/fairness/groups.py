@@ -142,8 +142,8 @@ def _gaps(found: Mapping[str, GroupRate], *, rows: int) -> dict[str, Estimate]:
     for gap, parts in GAPS.items():
         if all(part in found for part in parts):
             drawn = np.maximum.reduce([found[part].gap for part in parts])
-            for name, values in zip((gap, f"twin_{gap}", f"{gap}_increase"), drawn, strict=False):
-                told[name] = _estimate(values, n=rows)
+            names = (gap, f"twin_{gap}", f"{gap}_increase")[: len(drawn)]
+            told |= zip(names, _estimates(drawn.T, np.full(len(drawn), rows)), strict=True)
     return told
 
 
@@ -152,17 +152,19 @@ def _by_group(found: Mapping[str, GroupRate], groups: Sequence[str]) -> dict[str
     told: dict[str, Estimate] = {}
     for rate, each in found.items():
         for name, drawn in zip((rate, f"twin_{rate}", f"{rate}_change"), each.by_group, strict=False):
-            for group, values, rows in zip(groups, drawn.T, each.rows.tolist(), strict=True):
-                told[f"{name}.slice.{group}"] = _estimate(values, n=rows)
+            for group, estimate in zip(groups, _estimates(drawn, each.rows), strict=True):
+                told[f"{name}.slice.{group}"] = estimate
     return told
 
 
-def _estimate(values: Doubles, *, n: int) -> Estimate:
-    """A number as observed (first) with the percentiles of it as resampled; the interval never leaves it out."""
-    if not np.isfinite(values[0]):
-        return unknown(n=n)
-    value, (low, high) = float(values[0]), np.quantile(values[1:], [0.025, 0.975]).tolist()
-    return Estimate(value, min(low, value), max(high, value), n)
+def _estimates(values: Doubles, rows: Integers) -> Iterator[Estimate]:
+    """Numbers [1 + resamples, numbers] as observed (first), each with the percentiles of it as resampled.
+
+    The interval never leaves out what was observed. `rows` is how many each rests on.
+    """
+    ends = np.quantile(np.ascontiguousarray(values[1:].T), [0.025, 0.975], axis=1)
+    for value, low, high, n in zip(*(each.tolist() for each in (values[0], *ends, rows)), strict=True):
+        yield Estimate(value, min(low, value), max(high, value), n) if np.isfinite(value) else unknown(n=n)
 
 
 def _tables(

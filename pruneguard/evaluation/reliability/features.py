@@ -35,7 +35,7 @@ class Features:
         if cut is None or twin_cut is None:
             return None
         both = cls(pair, Session(cut), Session(twin_cut))
-        return both if max(both.candidate.classes, both.twin.classes) <= WIDTH_MAX else None
+        return both if max(both.candidate.width, both.twin.width) <= WIDTH_MAX else None
 
     def __call__(self, x: Floats) -> tuple[Floats, Floats]:
         """Features [n, width] of the same rows, the candidate's first; the widths differ where pruning took some."""

@@ -20,9 +20,10 @@ import numpy.typing as npt
 from pruneguard.evaluation.contender import Pair
 from pruneguard.evaluation.correctness.quality import ALPHA, paired
 from pruneguard.evaluation.estimates import difference, minus, share, unknown
+from pruneguard.evaluation.marking import numbers
 from pruneguard.evaluation.sessions import probabilities
 from pruneguard.evidence import Estimate, Measurement
-from pruneguard.workload import Floats, Integers, Split
+from pruneguard.workload import Floats, Labels, Split
 
 NAMES = ("advantage", "twin_advantage", "advantage_increase")
 
@@ -89,7 +90,9 @@ def best_threshold(members: Losses, others: Losses) -> float:
     return float(candidates[np.argmax(hits - alarms)])
 
 
-def _losses(logits: Floats, y: Integers) -> Losses:
+def _losses(logits: Floats, y: Labels) -> Losses:
+    if y.dtype.kind == "f":  # a regression's: the squared error
+        return np.asarray((numbers(logits) - y) ** 2)
     with np.errstate(divide="ignore"):
         losses: Losses = -np.log(probabilities(logits)[np.arange(len(y)), y])
     return losses

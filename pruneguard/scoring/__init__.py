@@ -1,0 +1,1 @@
+"""Files of rows, scored by what the ledger lets answer: column by column, in parts that outlive a kill."""
