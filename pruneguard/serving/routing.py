@@ -3,7 +3,7 @@
 import hashlib
 from dataclasses import dataclass
 
-from pruneguard.ledger.state import Model, Release, State
+from pruneguard.ledger.state import Model, Release, State, Status
 
 
 @dataclass(frozen=True, slots=True)
@@ -27,6 +27,8 @@ class Route:
     share: float = 0.0
     fallback: Target | None = None
     diverted: str = ""
+    withdrawn: frozenset[int] = frozenset()
+    """Numbers of releases that were rolled back: none of them answers again, even where nothing else can."""
 
 
 def routes(state: State) -> dict[str, Route]:
@@ -69,7 +71,13 @@ def _route(model: Model) -> Route:
         stand_in = model.releases[diverted.to] if diverted.to is not None else None
         return Route(_target(stand_in), diverted=f"diverted by {diverted.by}: {diverted.reason}")
     canary = model.canary
-    return Route(_target(model.live), _target(canary), canary.share if canary else 0.0, _target(model.fallback))
+    return Route(
+        _target(model.live),
+        _target(canary),
+        canary.share if canary else 0.0,
+        _target(model.fallback),
+        withdrawn=frozenset(r.number for r in model.releases.values() if r.status is Status.ROLLED_BACK),
+    )
 
 
 def _target(release: Release | None) -> Target | None:

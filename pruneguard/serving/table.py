@@ -120,8 +120,8 @@ def table(
 ) -> dict[str, Served]:
     """The table for the routes that are `wanted`, out of what is loaded.
 
-    A model whose live version is not loaded goes on as before; one whose traffic was taken away and cannot go where it
-    should answers nothing. A canary or fallback that is not loaded is left out: a rollback never waits for one.
+    A model whose live version is not loaded goes on as before; one whose traffic was taken away, by a rollback or a
+    diversion, and cannot go where it should answers nothing. A canary or fallback that is not loaded is left out: a rollback never waits for one.
     """
     return {name: _served(name, route, loaded, failures, before.get(name)) for name, route in wanted.items()}
 
@@ -134,8 +134,10 @@ def _served(
     before: Served | None,
 ) -> Served:
     failed = {target.number: failures[target] for target in targets(route) if target in failures}
-    if route.diverted and route.live in failures:  # what the traffic was taken away from must not answer it
-        return Served(name, Route(None, diverted=route.diverted), {}, failed)
+    # What the traffic was taken away from must not answer it, even where what should cannot be loaded.
+    left = before.route.live if before else None
+    if route.live in failures and (route.diverted or (left and left.number in route.withdrawn)):
+        return Served(name, replace(route, live=None, canary=None, fallback=None), {}, failed)
     if route.live and route.live not in loaded:
         return replace(before or Served(name, Route(None), {}, {}), failures=failed)
     usable = replace(

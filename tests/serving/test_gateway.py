@@ -151,6 +151,22 @@ def test_a_version_that_cannot_be_loaded_leaves_the_old_one_answering_and_is_tol
     assert "is not in the artefact store" in rows[-1]["reason"]
 
 
+def test_what_was_rolled_back_does_not_answer_because_what_should_cannot_be_loaded(scene):
+    scene.release()
+    scene.release()
+    content = scene.path(1).read_bytes()
+    scene.path(1).unlink()
+    made = gateway(scene)
+    assert mark(infer(made)) == 2
+    scene.roll_back()
+    assert made.follow(scene.ledger.state()) is False
+    assert "release 1 cannot be loaded" in error(infer(made), 503)
+    assert error(infer(made, version=2), 404)
+    scene.artifacts.put(content)
+    assert made.follow(scene.ledger.state())
+    assert mark(infer(made)) == 1
+
+
 def test_a_version_that_can_be_loaded_later_is_served_when_it_is_followed_again(scene):
     scene.release()
     content = scene.path(1).read_bytes()
