@@ -5,7 +5,7 @@ them so surely that a cut seems to cost less than it does. A search may look at 
 The release split is for the final verdict alone.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -121,20 +121,26 @@ def _refuse_recipe(manifest: Manifest, name: str) -> Recipe:
 
 
 def _recorded(manifest: Manifest, workload: Workload, snapshot: Snapshot, settings: Settings) -> Twin | None:
-    """The twin of the newest run of the same manifest, on the same rows."""
+    """The twin of the newest run that trained it as the manifest says, on the same rows."""
+    store, wanted = home.artifacts(settings), _of_twin(manifest.to_document())
     ledger = home.read_ledger(settings)
     try:
         state = ledger.state()
         for run in reversed(state.runs.values()):
             index = state.causations.get(f"{run.id}/train")
-            if run.manifest == manifest.digest and index is not None:
+            if index is not None and _of_twin(canonical.decode(store.get(run.manifest))) == wanted:
                 event = ledger.entry(index).event
                 if event.refs["data"] == snapshot.digest:
                     listener.get().say(f"the twin is the one that run {run.id} trained")
-                    return trained(workload, home.artifacts(settings), event)
+                    return trained(workload, store, event)
     finally:
         ledger.close()
     return None
+
+
+def _of_twin(document: Mapping[str, Any]) -> list[Any]:
+    """What of a manifest a twin depends on: neither its policy nor its recipes."""
+    return [document.get(name) for name in ("model", "workload", "seed", "train_epochs")]
 
 
 def _trained(manifest: Manifest, workload: Workload, snapshot: Snapshot) -> Twin:

@@ -83,7 +83,7 @@ def efficiency(
     Everything else is as in `evaluate`.
     """
     case = Case.of(candidate, twin, snapshot, split=split, seed=seed, yardstick=None, watts_per_core=watts_per_core)
-    trained = (*_answers(case), *_damage(case), *foreign(case))
+    trained = (*_answers(case), *_damage(case), *foreign(case), crossing.ABSENT)
     later = (replace(each, lacks=lambda: "not trained yet") for each in trained)
     return _walk(case, (*_structure(case), *later), wanted, stop, progress, all_else=all_else)
 

@@ -121,7 +121,8 @@ def table(
     """The table for the routes that are `wanted`, out of what is loaded.
 
     A model whose live version is not loaded goes on as before; one whose traffic was taken away, by a rollback or a
-    diversion, and cannot go where it should answers nothing. A canary or fallback that is not loaded is left out: a rollback never waits for one.
+    diversion, and cannot go where it should answers nothing. A canary or fallback that is not loaded is left out: a
+    rollback never waits for one.
     """
     return {name: _served(name, route, loaded, failures, before.get(name)) for name, route in wanted.items()}
 

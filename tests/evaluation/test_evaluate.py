@@ -184,10 +184,11 @@ FAMILIES = [
     *(f"robustness.{family}" for family in tables.FAMILIES),
     *("robustness.corruption", "robustness.fgsm", "robustness.pgd", "robustness.fgsm_sweep", "robustness.pgd_sweep"),
     *("robustness.transfer", "robustness.square", "attribution", "robustness.masking", "inversion", "backdoor"),
+    "quality.cross_validated",
 ]
 ON_DEMAND = {
     *("efficiency.memory", "robustness.fgsm_sweep", "robustness.pgd_sweep", "robustness.transfer"),
-    *("robustness.square", "attribution", "robustness.masking", "inversion", "backdoor"),
+    *("robustness.square", "attribution", "robustness.masking", "inversion", "backdoor", "quality.cross_validated"),
 }
 STANDARD = [family for family in FAMILIES if family not in ON_DEMAND]
 NOT_ASKED = dict.fromkeys(ON_DEMAND, "not asked")

@@ -18,7 +18,7 @@ from pruneguard.manifest import Manifest, load_manifest
 from pruneguard.policy import Policy, Rule
 from pruneguard.pruning import lineage, recipe, storage, weights
 from pruneguard.pruning.recomputing import departures, recompute
-from pruneguard.releases import adopt, approve, shift
+from pruneguard.releases import adopt, approve
 from pruneguard.reporting import Quiet, listener
 from pruneguard.search import Trial
 
@@ -314,7 +314,7 @@ def test_a_pruned_version_of_another_model_is_where_a_candidate_starts(bench: Be
         number = int(lifecycle.propose(job, contender, verdict).event.data["number"])
         people, model = testing.people(), "first"
         approve(bench.ledger, model=model, number=number, reason="read", signer=people["grace"])
-        shift(bench.ledger, model=model, number=number, share=1.0, actor="otto", signer=people["otto"])
+        testing.lead(bench.ledger, model=model, number=number, share=1.0)
 
     moved = recipe.recipe("moved", [recipe.step({"transfer": "weights", "from": "first"})])
     bench.manifest = replace(bench.manifest, model="second", seed=4, recipes=(moved,))

@@ -101,8 +101,12 @@ def children(pid):
     """The workers of a process that have not ended."""
     found = set()
     for task in Path(f"/proc/{pid}/task").iterdir():
-        for child in (task / "children").read_text().split():
-            with suppress(FileNotFoundError, ProcessLookupError):
+        gone = suppress(FileNotFoundError, ProcessLookupError)  # threads and processes end while they are listed
+        named: list[str] = []
+        with gone:
+            named = (task / "children").read_text().split()
+        for child in named:
+            with gone:
                 if "pruneguard.serving.worker" in Path(f"/proc/{child}/cmdline").read_text():
                     found.add(child)
     return found
