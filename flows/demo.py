@@ -42,7 +42,7 @@ DAMAGE = 0.25
 """Share of the filters that the drill silences: enough to cost several points, too little to look broken."""
 OWN = {"ledger_url": "", "artifacts_url": "", "training_threads": 1}
 """A ledger beside the user's own, and the same weights however many cores there are."""
-PACE = Pace(window_rows=500, drift_every=2)
+PACE = Pace(window_rows=500, window_least_s=0.0, drift_every=2, drift_s=0.0)
 """A drift report within the few requests of a demo."""
 
 

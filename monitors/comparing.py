@@ -1,5 +1,6 @@
 """Drift reports on their way: asked for when a window was sealed, drawn by another process, recorded when ready."""
 
+import time
 from collections.abc import Callable
 from concurrent.futures import Future, ThreadPoolExecutor
 from dataclasses import dataclass
@@ -21,11 +22,18 @@ class _Pending:
 
 
 class Comparisons:
-    """One report at a time: every `every`-th window of a live version against its first; 0 never."""
+    """One report at a time: every `every`-th window of a live version against its first; 0 never.
 
-    def __init__(self, artifacts: Artifacts, *, every: int, draw: DrawReport = report_apart) -> None:
+    A model is reported on at most once in `least_s`.
+    """
+
+    def __init__(
+        self, artifacts: Artifacts, *, every: int, least_s: float = 0.0, draw: DrawReport = report_apart
+    ) -> None:
         self._artifacts = artifacts
         self._every = every
+        self._least_s = least_s
+        self._next_at: dict[str, float] = {}
         self._draw = draw
         self._pending: _Pending | None = None
         self._drawing = ThreadPoolExecutor(max_workers=1, thread_name_prefix="drift")
@@ -36,7 +44,8 @@ class Comparisons:
         if not self._every or release.status is not Status.LIVE or self._pending or len(own) < 2:
             return
         first, newest = own[0], own[-1]
-        if newest["batch"] % self._every == 0:
+        if newest["batch"] % self._every == 0 and time.monotonic() >= self._next_at.get(model.name, 0.0):
+            self._next_at[model.name] = time.monotonic() + self._least_s
             report = self._drawing.submit(self._compare, first["refs"]["batch"], newest["refs"]["batch"])
             self._pending = _Pending(release, newest["batch"], report)
 

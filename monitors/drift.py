@@ -145,6 +145,7 @@ def _number(value: Any) -> float:
 
 def main(folder: Path) -> None:
     """Compare the two windows in `folder` and leave the report beside them."""
+    os.nice(10)  # a report may wait; whoever is answered may not
     windows = (columns((folder / f"{name}.parquet").read_bytes()) for name in ("reference", "current"))
     made = report(*windows)
     (folder / "report.json").write_bytes(made.json)

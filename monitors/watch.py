@@ -60,16 +60,19 @@ log = logging.getLogger(__name__)
 
 @dataclass(frozen=True, slots=True)
 class Pace:
-    """How often things happen. A window is sealed when it has `window_rows`, or after `window_s` if it has any.
+    """How often things happen. A window is sealed when it has `window_rows`, or after `window_s` if it has any, and is
+    open for `window_least_s` at least: where much comes, windows grow, not the ledger.
 
-    Every `drift_every`-th window of the live version is compared with its first; 0 never. A release that has left the
-    traffic is sealed when it was quiet for `linger_s`. Labels are taken every `labels_s`. The twins may take
-    `twin_cpu_max` of one core.
+    Every `drift_every`-th window of the live version is compared with its first, at most every `drift_s`; 0 never. A
+    release that has left the traffic is sealed when it was quiet for `linger_s`. Labels are taken every `labels_s`. The
+    twins may take `twin_cpu_max` of one core.
     """
 
     window_rows: int = 500
     window_s: float = 60.0
+    window_least_s: float = 2.0
     drift_every: int = 4
+    drift_s: float = 60.0
     interval_s: float = 0.1
     linger_s: float = 5.0
     labels_s: float = 1.0
@@ -116,7 +119,9 @@ class Watch:
         self._trials = Trials(artifacts.get)
         self._shadows = Shadows(artifacts, self._budget)
         self._failures: deque[Key] = deque(maxlen=FAILURES_MAX)
-        self._comparisons = Comparisons(artifacts, every=self._pace.drift_every, draw=draw_report)
+        self._comparisons = Comparisons(
+            artifacts, every=self._pace.drift_every, least_s=self._pace.drift_s, draw=draw_report
+        )
         self._complaints: dict[str, str] = {}
         self._stopping = threading.Event()
         self._thread = threading.Thread(target=self._run, name="monitor", daemon=True)
@@ -421,8 +426,10 @@ class Watch:
                 del self._watched[key]
                 self._metrics.forget(key)
             return
-        while watched.due(rows=self._pace.window_rows, seconds=self._pace.window_s):
-            if not self._seal(ledger, watched, most=self._pace.window_rows):
+        pace = self._pace
+        while watched.due(rows=pace.window_rows, seconds=pace.window_s, least_s=pace.window_least_s):
+            most = max(pace.window_rows, watched.ready) if pace.window_least_s else pace.window_rows
+            if not self._seal(ledger, watched, most=most):
                 return
             self._comparisons.ask(release, self._state.models[key[0]])
 

@@ -206,10 +206,15 @@ class Watched:
 
     # -- windows out --------------------------------------------------------------------------------------------------
 
-    def due(self, *, rows: int, seconds: float) -> bool:
-        """Whether the window holds enough, or holds something for long enough."""
+    @property
+    def ready(self) -> int:
+        """Rows that can be sealed: those whose block is full."""
+        return self._ready
+
+    def due(self, *, rows: int, seconds: float, least_s: float = 0.0) -> bool:
+        """Whether the window holds enough and is open for `least_s`, or holds something for long enough."""
         if max(self._ready, len(self._labels)) >= rows:
-            return True
+            return time.monotonic() - self._opened >= least_s
         return (self._ready > 0 or bool(self._labels)) and time.monotonic() - self._opened >= seconds
 
     def over(self, *, quiet_s: float, rows: int, seconds: float) -> bool:

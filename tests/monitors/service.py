@@ -59,6 +59,7 @@ def rows(rng: np.random.Generator, count: int) -> Floats:
     return (centres + rng.normal(size=centres.shape)).astype(np.float32)
 
 
+PACE = Pace(window_rows=100, window_least_s=0.0, drift_every=0, linger_s=0.0, labels_s=0.0)
 ROWS = "sha256:" + "0" * 64
 
 
@@ -68,7 +69,7 @@ class Service:
 
     folder: Path
     policy: Policy = POLICY
-    pace: Pace = field(default_factory=lambda: Pace(window_rows=100, drift_every=0, linger_s=0.0, labels_s=0.0))
+    pace: Pace = PACE
     ledger: Ledger = field(default_factory=memory_ledger)
     asked: dict[str, Any] = field(default_factory=dict)
     """What the run's manifest asks for of observations."""

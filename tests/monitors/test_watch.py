@@ -273,7 +273,7 @@ def test_answers_of_a_release_that_the_ledger_does_not_know_are_counted_as_lost(
 
 
 def test_drift_is_reported_for_the_live_version_and_kept_as_evidence(tmp_path):
-    service = Service(tmp_path, pace=Pace(window_rows=50, drift_every=2))
+    service = Service(tmp_path, pace=Pace(window_rows=50, window_least_s=0.0, drift_every=2, drift_s=0.0))
     column = ColumnDrift("x.0", "wasserstein", 0.7, 0.25)
     compared = []
 
@@ -372,7 +372,7 @@ def test_decay_raises_its_own_alarm_after_that_of_a_waiver(tmp_path, monkeypatch
 
 
 def test_answers_that_come_late_after_a_rollback_are_sealed_in_one_window(tmp_path):
-    pace = Pace(window_rows=100, drift_every=0, linger_s=3600)
+    pace = Pace(window_rows=100, window_least_s=0.0, drift_every=0, linger_s=3600)
     service = Service(tmp_path, pace=pace)
     release = released(service)
     service.send(release, 45)
