@@ -35,7 +35,7 @@ endif
 
 .DEFAULT_GOAL := help
 .DELETE_ON_ERROR:
-.PHONY: help venv demo test foreign check format bench wheel screenshots lock clean
+.PHONY: help venv demo test foreign personal check format bench wheel screenshots lock clean
 
 help:  ## this list
 	@awk -F ':.*## ' '/^[a-z]+:.*## / {printf "  make %-12s %s\n", $$1, $$2}' $(MAKEFILE_LIST)
@@ -49,6 +49,9 @@ test: $(READY)  ## all tests, in random order; ARGS='tests/ledger -x' runs some
 	$(BIN)/python -m pytest -n 2 --dist loadfile $(ARGS)
 
 foreign: .foreign/.installed  ## .foreign: other people's verifiers in an environment of their own, for tests/foreign
+
+personal: .personal/.installed $(READY)  ## .personal: what the extra `personal` needs, beside .venv; runs the tests that need it
+	PYTHONPATH=.personal $(BIN)/python -m pytest tests/evaluation/data_quality/test_recognised.py
 
 check: $(READY)  ## what CI runs: format, lint, types, imports, then `make test`
 	$(BIN)/ruff format --check .
@@ -89,6 +92,12 @@ else
 	$(PYTHON) -m venv --clear .foreign
 	.foreign/bin/python -m pip install --quiet --disable-pip-version-check -r $<
 endif
+	@touch $@
+
+# Beside the environment and not in it: with it there, whatever admits data would read it first, for seconds.
+.personal/.installed: pyproject.toml requirements.lock $(READY)
+	rm -rf .personal
+	$(INSTALL) --quiet --target .personal -c requirements.lock "$$(sed -n 's/^personal = \["\(.*\)"\]$$/\1/p' pyproject.toml)"
 	@touch $@
 
 # Stamps are touched last, so that an interrupted installation starts over.

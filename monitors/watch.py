@@ -50,7 +50,9 @@ from pruneguard.serving.observing import Answer
 from pruneguard.serving.workers import Fleet
 from pruneguard.witness.pushing import Round
 
-ANSWERS_A_STEP = 64
+ANSWERS_A_STEP = 256
+GATHER_SECONDS = 0.02
+"""How long answers gather between two steps: a step for each of them would cost more than the answer itself."""
 FAILURES_MAX = 10_000
 LABELS_A_TURN = 1_000
 EXPIRE_SECONDS = 60.0
@@ -181,8 +183,11 @@ class Watch:
 
     def _run(self) -> None:
         while not self._stopping.is_set():
+            taken = 0
             with self._surviving("a step"):
-                self.step(wait_s=self._pace.interval_s)
+                taken = self.step(wait_s=self._pace.interval_s)
+            if taken < ANSWERS_A_STEP:
+                self._stopping.wait(GATHER_SECONDS)
         with self._surviving("the last step"):
             while self.step():
                 pass  # what was answered before the end
