@@ -12,6 +12,8 @@ from benchmarks.peers.peer import Unable
 ROOT = Path(__file__).parents[2]
 FOLDER = ROOT / ".bench"
 MINUTES_MAX = 15
+WORDS_LINES = 4
+"""Of what an installer said last; uv folds its sentences into several lines."""
 
 
 def python(name: str, packages: Sequence[str]) -> Path:
@@ -56,5 +58,5 @@ def _run(command: Sequence[str], *, environment: dict[str, str] | None = None) -
     except subprocess.TimeoutExpired as error:
         raise Unable(f"{command[2]} took more than {MINUTES_MAX} minutes") from error
     if ran.returncode != 0:
-        lines = [line for line in ran.stderr.splitlines() if line.strip()]
-        raise Unable(lines[-1].strip() if lines else f"exit code {ran.returncode}")
+        last = [line.strip() for line in ran.stderr.splitlines() if line.strip()][-WORDS_LINES:]
+        raise Unable(" ".join(last) or f"exit code {ran.returncode}")

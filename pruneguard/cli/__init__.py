@@ -1,7 +1,10 @@
 """The command line: `pruneguard COMMAND`. What each command does lies below it; here is only how it ends."""
 
 import argparse
+import os
+import signal
 import sys
+import threading
 from collections.abc import Sequence
 
 from pruneguard import __version__
@@ -82,9 +85,23 @@ def parser() -> argparse.ArgumentParser:
     return top
 
 
+def hear_interrupts() -> None:
+    """From now on a Ctrl-C that lands in a finaliser, where Python swallows it, is heard a moment later."""
+    if sys.unraisablehook is sys.__unraisablehook__:
+        sys.unraisablehook = _unraisable
+
+
+def _unraisable(what: "sys.UnraisableHookArgs") -> None:
+    if issubclass(what.exc_type, KeyboardInterrupt):
+        threading.Timer(0.05, os.kill, (os.getpid(), signal.SIGINT)).start()
+    else:
+        sys.__unraisablehook__(what)
+
+
 def main(argv: Sequence[str] | None = None) -> int:
     """Run one command and return its exit code; an error that we raise on purpose is one line on stderr."""
     args = parser().parse_args(argv)
+    hear_interrupts()
     try:
         return int(args.command(args))
     except PruneGuardError as error:
