@@ -31,8 +31,9 @@ class Shipping:
         self._line = line
         self._told = pulse.counts[TOLD : TOLD + 1]
         self._waiting: deque[Answer] = deque()
-        self._bytes = 0
-        self._lost = 0
+        # Each of these has one writer, the answering thread or the shipping one: a sum that both changed would drift.
+        self._taken_bytes = self._sent_bytes = 0
+        self._lost = self._lost_told = 0
         self._refusals: Counter[tuple[str, str]] = Counter()
         self._failures: Counter[tuple[str, int]] = Counter()
         self._lock = threading.Lock()
@@ -43,10 +44,10 @@ class Shipping:
 
     def answered(self, answer: Answer) -> None:
         self._told[0] += 1
-        if len(self._waiting) >= ANSWERS_MAX or self._bytes > BYTES_MAX:
+        if len(self._waiting) >= ANSWERS_MAX or self.waiting_bytes > BYTES_MAX:
             self._lost += 1
             return
-        self._bytes += answer.inputs.nbytes
+        self._taken_bytes += answer.inputs.nbytes
         self._waiting.append(answer)
 
     def refused(self, model: str, reason: str) -> None:
@@ -63,6 +64,11 @@ class Shipping:
     def metrics(self) -> tuple[bytes, str]:
         """Raises UnavailableError: they are the parent's."""
         raise UnavailableError("a worker has no metrics of its own; ask the service")
+
+    @property
+    def waiting_bytes(self) -> int:
+        """What the inputs that wait take in memory."""
+        return self._taken_bytes - self._sent_bytes
 
     # -- the thread ---------------------------------------------------------------------------------------------------
 
@@ -86,12 +92,12 @@ class Shipping:
     def _ship(self) -> None:
         while True:
             answers = [self._waiting.popleft() for _ in range(min(len(self._waiting), FRAME_ANSWERS_MAX))]
-            self._bytes -= sum(answer.inputs.nbytes for answer in answers)
+            self._sent_bytes += sum(answer.inputs.nbytes for answer in answers)
             with self._lock:
                 refusals, self._refusals = self._refusals, Counter()
                 failures, self._failures = self._failures, Counter()
-            lost = self._lost
+            lost = self._lost - self._lost_told
             if not (answers or refusals or failures or lost):
                 return
             self._line.sendall(frames.pack(Told(answers, refusals, failures, lost)))
-            self._lost -= lost
+            self._lost_told += lost
